@@ -1,0 +1,62 @@
+/*
+ * compat.h
+ *		Every difference between the PostgreSQL versions 13 to 18 that we meet.
+ *
+ * Nothing outside this file looks at PG_VERSION_NUM.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#ifndef SL_COMPAT_H
+#define SL_COMPAT_H
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/guc.h"
+#include "utils/wait_event.h"
+
+#if PG_VERSION_NUM < 130000
+#error "smartlead needs PostgreSQL 13 or newer"
+#endif
+
+/* 18: the module says its name and version. */
+#if PG_VERSION_NUM >= 180000
+#define SL_MODULE_MAGIC(n, v) PG_MODULE_MAGIC_EXT(.name = n, .version = v)
+#else
+#define SL_MODULE_MAGIC(n, v) PG_MODULE_MAGIC
+#endif
+
+/* 15: shared memory is asked for in a hook of its own; before, in _PG_init. */
+#if PG_VERSION_NUM >= 150000
+#define SL_HAVE_SHMEM_REQUEST_HOOK 1
+#endif
+
+/* 15: a prefix can be reserved, so that a misspelt setting is refused. */
+#if PG_VERSION_NUM < 150000
+#define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
+/* 17: a wait event set belongs to a resource owner (NULL: the session), before to a context. */
+#if PG_VERSION_NUM >= 170000
+#define sl_create_wait_event_set(n) CreateWaitEventSet(NULL, (n))
+#else
+#define sl_create_wait_event_set(n) CreateWaitEventSet(TopMemoryContext, (n))
+#endif
+
+/* 17: extensions can name their wait events. */
+#if PG_VERSION_NUM >= 170000
+#define sl_wait_event(name) WaitEventExtensionNew(name)
+#else
+#define sl_wait_event(name) PG_WAIT_EXTENSION
+#endif
+
+/* 15: one call sets up a materialized result; before, compat.c does. */
+#if PG_VERSION_NUM >= 150000
+#define sl_init_materialized_srf(fcinfo) InitMaterializedSRF((fcinfo), 0)
+#else
+extern void sl_init_materialized_srf(FunctionCallInfo fcinfo);
+#endif
+
+#endif /* SL_COMPAT_H */

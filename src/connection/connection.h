@@ -1,0 +1,42 @@
+/*
+ * connection/connection.h
+ *		From a foreign server and a user mapping to a connection that requests can use.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#ifndef SL_CONNECTION_H
+#define SL_CONNECTION_H
+
+#include "smartlead.h"
+
+#include "http/ratelimit.h"
+
+#define SL_DEFAULT_BASE_URL "https://server.smartlead.ai/api/v1"
+
+/* One Smartlead workspace as one user may use it. */
+typedef struct SlConnection
+{
+	Oid			server;				/* the foreign server ... */
+	Oid			user;				/* ... and whose mapping gave the key */
+	char	   *name;				/* the server's name: "sales" */
+	char	   *base_url;			/* without a slash at its end */
+	char	   *api_key;			/* never in a message, never in a log */
+	char	   *ca_file;			/* or NULL: the system's */
+	int			timeout_ms;			/* of one request, from its sending on */
+	int			connect_timeout_ms; /* of that, for connecting */
+	int			max_retries;
+	int			fetch_concurrency; /* pages under way at once in a listing */
+	SlRateLimit rate_limit;
+	uint8		key_hash[SL_KEY_HASH_LENGTH]; /* SHA-256 of the key: the limiter's name for it */
+} SlConnection;
+
+/*
+ * The connection called "name" or, when that is NULL, the setting smartlead.connection or else the
+ * only server that the user may use. Palloc'd in the current context. Throws when there is none,
+ * when the user lacks USAGE on the server, or when no user mapping gives an API key.
+ */
+extern SlConnection *sl_connection_resolve(const char *name, Oid user);
+
+extern void sl_connection_define_settings(void);
+
+#endif /* SL_CONNECTION_H */
