@@ -1,4 +1,8 @@
 # smartlead: Smartlead inside PostgreSQL.
+#
+#   make test     installs what is missing, builds, and runs every test against a private cluster
+#   make demo     the same, then a guided tour on a private cluster; `make demo-stop` removes it
+#   make && make install && make installcheck   what PGXS users expect, on a server of their own
 EXTENSION    = smartlead
 EXTVERSION   = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" smartlead.control)
 MODULE_big   = smartlead
@@ -6,21 +10,81 @@ OBJS         = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 DATA_built   = sql/$(EXTENSION)--$(EXTVERSION).sql
 DATA         = $(filter-out $(DATA_built),$(wildcard sql/$(EXTENSION)--*--*.sql))
 PG_CPPFLAGS  = -Isrc -DSMARTLEAD_VERSION='"$(EXTVERSION)"'
-PG_CFLAGS    = -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+# `make WERROR=` builds with a compiler that knows newer warnings than ours.
+WERROR      ?= -Werror
+PG_CFLAGS    = -Wextra $(WERROR) -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 SHLIB_LINK   = -lcurl -lcjson -lmicrohttpd -lcrypto
-EXTRA_CLEAN  = $(DATA_built)
+EXTRA_CLEAN  = $(DATA_built) build
 
-# Nothing here is worth inlining into a JIT-compiled query, so no bitcode.
-with_llvm    = no
+# Nothing here is worth inlining into a JIT-compiled query, so no bitcode. PGXS decides while it is
+# read, after setting its own value: only an override from before that holds.
+override with_llvm = no
+
+# installcheck is ours (below): it needs the sandbox beside the server.
+NO_INSTALLCHECK = 1
 
 PG_CONFIG   ?= pg_config
-PGXS        := $(shell $(PG_CONFIG) --pgxs)
+PGXS        := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+
+# On a fresh machine there is no PGXS yet. The targets that install it must work all the same, so
+# it is included only where it exists.
+ifneq ($(wildcard $(PGXS)),)
 include $(PGXS)
-override with_llvm = no
 
 # The install script is written in parts, one a subject, in the order of their names.
 SQL_PARTS    = $(sort $(wildcard sql/parts/*.sql))
 $(DATA_built): $(SQL_PARTS)
 	cat $^ > $@
 
-$(OBJS): $(wildcard src/*.h src/*/*.h)
+# Objects made for another server, or with other flags, must not be linked into this one.
+BUILT_FOR   := $(shell $(PG_CONFIG) --version --includedir-server | tr '\n' ' ') $(CC) $(CFLAGS) $(CPPFLAGS)
+build/built-for: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(BUILT_FOR))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(BUILT_FOR))' > $@
+
+$(OBJS): $(wildcard src/*.h src/*/*.h) build/built-for
+
+clean: clean-sandbox
+else
+.DEFAULT_GOAL = all
+all install uninstall clean distclean:
+	@echo '$(PG_CONFIG) leads to no PGXS: run "make deps", or name an installation with PG_CONFIG=/path/to/pg_config' >&2; exit 1
+endif
+
+# What the scripts are told: this make, and PG_CONFIG only when the user chose one; a chosen
+# installation is never added to.
+GIVEN_PG_CONFIG = $(if $(filter command environment,$(firstword $(origin PG_CONFIG))),$(PG_CONFIG))
+TELL         = MAKE='$(MAKE)' PG_CONFIG='$(GIVEN_PG_CONFIG)'
+
+deps:
+	@$(TELL) scripts/deps.sh build test
+test:
+	@$(TELL) TESTS='$(TESTS)' scripts/test.sh
+installcheck:
+	@$(TELL) TESTS='$(TESTS)' scripts/installcheck.sh regress
+prove_installcheck:
+	@$(TELL) TESTS='$(TESTS)' scripts/installcheck.sh prove
+valgrind:
+	@$(TELL) TESTS='$(TESTS)' scripts/valgrind.sh
+demo:
+	@$(TELL) scripts/demo.sh start
+demo-stop:
+	@$(TELL) scripts/demo.sh stop
+bench:
+	@$(TELL) scripts/bench.sh
+
+sandbox:
+	@$(MAKE) -C test/sandbox
+clean-sandbox:
+	@if [ -f test/sandbox/Makefile ]; then $(MAKE) -C test/sandbox clean; fi
+
+FORMATTED    = $(wildcard src/*.[ch] src/*/*.[ch] test/sandbox/*.[ch] bench/*.[ch])
+format:
+	@scripts/deps.sh format
+	clang-format -i $(FORMATTED)
+format-check:
+	@scripts/deps.sh format
+	clang-format --dry-run --Werror $(FORMATTED)
+
+FORCE:
+.PHONY: FORCE deps test installcheck prove_installcheck valgrind demo demo-stop bench sandbox clean-sandbox format format-check

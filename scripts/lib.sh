@@ -1,0 +1,190 @@
+# What the scripts share; to be sourced by bash with the checkout as working directory.
+# shellcheck shell=bash
+
+top=$PWD
+MAKE=${MAKE:-make}
+# A job server of the calling make is not ours to use; its variables (WERROR=, COPT=) are.
+MAKEFLAGS=$(printf '%s' "${MAKEFLAGS:-}" | sed -E 's/(^| )-?-j(observer)?[^ ]*//g')
+export MAKEFLAGS LC_ALL=C
+unset MAKELEVEL
+
+say()
+{
+	printf '== %s\n' "$*"
+}
+
+die()
+{
+	printf 'error: %s\n' "$*" >&2
+	exit 1
+}
+
+# PostgreSQL refuses to run as root. Sets run_user and as_user, the words to put before a command
+# so that it runs as that user; as_user is empty where the caller is no root.
+choose_user()
+{
+	local user
+	as_user=()
+	run_user=$(id -un)
+	[ "$(id -u)" -eq 0 ] || return 0
+	for user in postgres nobody; do
+		if id -u "$user" >/dev/null 2>&1; then
+			run_user=$user
+			as_user=(setpriv --reuid="$(id -u "$user")" --regid="$(id -g "$user")" --init-groups
+				env HOME=/nonexistent USER="$user" LOGNAME="$user")
+			return 0
+		fi
+	done
+	die "neither of the accounts postgres and nobody exists to run a server as"
+}
+
+# Looks up the installation that PG_CONFIG names, or the default one.
+find_postgres()
+{
+	pg_config=${PG_CONFIG:-pg_config}
+	bindir=$("$pg_config" --bindir)
+	pgxs=$(dirname "$("$pg_config" --pgxs)")/..
+	pg_regress=$pgxs/test/regress/pg_regress
+	"${as_user[@]}" test -x "$bindir/postgres" ||
+		die "the user $run_user cannot run $bindir/postgres"
+}
+
+build_all()
+{
+	say "building for $("$pg_config" --version)"
+	$MAKE -s -j"$(nproc)" PG_CONFIG="$pg_config" all
+	$MAKE -s -C test/sandbox
+}
+
+# As the present user where that may write to the installation, else through sudo.
+install_extension()
+{
+	local target
+	target=$("$pg_config" --pkglibdir)
+	say "installing the extension into $target"
+	if [ -w "$target" ] && [ -w "$("$pg_config" --sharedir)/extension" ]; then
+		$MAKE -s PG_CONFIG="$pg_config" install
+	elif command -v sudo >/dev/null; then
+		sudo env MAKEFLAGS="$MAKEFLAGS" "$MAKE" -s PG_CONFIG="$pg_config" install
+	else
+		die "cannot write to $target: run this as root, install sudo, or name an installation of your own with PG_CONFIG"
+	fi
+}
+
+# A TCP port on the loopback that nothing listens on at this moment.
+free_port()
+{
+	perl -MIO::Socket::INET -e \
+		'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport'
+}
+
+# init_cluster DIR: a cluster in DIR/data whose only door is the socket in DIR, which none but its
+# owner and root can reach; so several may run at once, and trust is no risk.
+init_cluster()
+{
+	"${as_user[@]}" "$bindir/initdb" -D "$1/data" -U postgres -A trust -E UTF8 --locale=C --no-sync \
+		>"$1/initdb.log" 2>&1 || { cat "$1/initdb.log" >&2; die "initdb failed"; }
+	"${as_user[@]}" tee -a "$1/data/postgresql.conf" >/dev/null <<-CONF
+		listen_addresses = ''
+		unix_socket_directories = '$1'
+		unix_socket_permissions = 0700
+		shared_preload_libraries = 'smartlead'
+	CONF
+	export PGHOST=$1 PGPORT=5432 PGUSER=postgres
+}
+
+start_cluster() # start_cluster DIR
+{
+	"${as_user[@]}" "$bindir/pg_ctl" -D "$1/data" -l "$1/server.log" -w -t 300 start >/dev/null ||
+		{ tail -20 "$1/server.log" >&2; die "the server did not start"; }
+}
+
+stop_cluster() # stop_cluster DIR
+{
+	[ ! -f "$1/data/postmaster.pid" ] ||
+		"${as_user[@]}" "$bindir/pg_ctl" -D "$1/data" -m fast -t 300 stop >/dev/null
+}
+
+# start_sandbox BINARY DIR [OPTION...]: the imitation Smartlead on a free port, its files in DIR.
+# Sets sandbox_pid and exports SMARTLEAD_SANDBOX_URL, the address of its API.
+start_sandbox()
+{
+	local binary=$1 dir=$2 try
+	shift 2
+	rm -f "$dir/sandbox.port"
+	(exec setsid "${as_user[@]}" "$binary" --port 0 --port-file "$dir/sandbox.port" "$@" \
+		>"$dir/sandbox.log" 2>&1 </dev/null) &
+	sandbox_pid=$!
+	for try in $(seq 100); do
+		[ ! -s "$dir/sandbox.port" ] || break
+		kill -0 "$sandbox_pid" 2>/dev/null || break
+		sleep 0.1
+	done
+	[ -s "$dir/sandbox.port" ] || { cat "$dir/sandbox.log" >&2; die "the sandbox did not start"; }
+	SMARTLEAD_SANDBOX_URL=http://127.0.0.1:$(cat "$dir/sandbox.port")/api/v1
+	export SMARTLEAD_SANDBOX_URL
+}
+
+stop_sandbox()
+{
+	if [ -n "${sandbox_pid:-}" ]; then
+		kill "$sandbox_pid" 2>/dev/null || true
+		wait "$sandbox_pid" 2>/dev/null || true
+		sandbox_pid=
+	fi
+}
+
+# The pg_regress files to run, by name and in order; TESTS narrows them.
+regress_tests()
+{
+	local file name
+	for file in test/sql/*.sql; do
+		name=$(basename "$file" .sql)
+		[ -z "${TESTS:-}" ] || [[ " $TESTS " == *" $name "* ]] || continue
+		printf '%s\n' "$name"
+	done
+}
+
+# The prove files likewise.
+prove_tests()
+{
+	local file name
+	for file in test/t/*.pl; do
+		name=$(basename "$file" .pl)
+		[ -e "$file" ] || continue
+		[ -z "${TESTS:-}" ] || [[ " $TESTS " == *" $name "* ]] || continue
+		printf '%s\n' "$file"
+	done
+}
+
+# run_regress OUTPUTDIR: runs the pg_regress files against the server of the PG* variables, from the
+# working directory, and sets passed and failed. Its dialect differs with the version of PostgreSQL.
+run_regress()
+{
+	local tests
+	mapfile -t tests < <(regress_tests)
+	passed=0 failed=0
+	[ ${#tests[@]} -gt 0 ] || return 0
+	"${as_user[@]}" mkdir -p "$1"
+	"${as_user[@]}" "$pg_regress" --bindir="$bindir" --inputdir=test --outputdir="$1" \
+		--dbname=smartlead_regression --encoding=UTF8 --no-locale \
+		${PGHOST:+--host="$PGHOST"} ${PGPORT:+--port="$PGPORT"} ${PGUSER:+--user="$PGUSER"} \
+		"${tests[@]}" 2>&1 | tee build/regress.out || true
+	passed=$(grep -cE '^ok [0-9]|^test .* \.\.\. ok' build/regress.out || true)
+	failed=$((${#tests[@]} - passed))
+}
+
+# run_prove DIR: runs the prove files, their clusters and logs below DIR, and sets passed and failed.
+run_prove()
+{
+	local tests
+	mapfile -t tests < <(prove_tests)
+	passed=0 failed=0
+	[ ${#tests[@]} -gt 0 ] || return 0
+	env -u PGHOST -u PGUSER -u PGDATABASE \
+		TESTDIR="$1" TESTDATADIR="$1/tmp_check" TESTLOGDIR="$1/tmp_check/log" \
+		PATH="$bindir:$PATH" PGPORT=65432 PG_REGRESS="$pg_regress" \
+		"${as_user[@]}" perl scripts/prove.pl "$1/prove.count" \
+		-I "$pgxs/test/perl" -I test/perl "${tests[@]}" || true
+	read -r passed failed <"$1/prove.count" || { passed=0 failed=${#tests[@]}; }
+}
