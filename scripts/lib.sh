@@ -71,6 +71,21 @@ install_extension()
 	fi
 }
 
+# stage_tests DIR: copies into DIR what the tests need and gives it to the user that runs them, who
+# may not be able to read this checkout (/root, a private home).
+stage_tests()
+{
+	local sql
+	cp -r test "$1/test"
+	mkdir -p "$1/test/expected" "$1/scripts" "$1/build" "$1/tmp_check"
+	cp scripts/prove.pl "$1/scripts"
+	for sql in test/sql/*.sql; do # a test without an expected output fails, but does not end the run
+		touch "$1/test/expected/$(basename "$sql" .sql).out"
+	done
+	chmod -R go+rX "$1/test" "$1/scripts"
+	[ "$(id -u)" -ne 0 ] || chown -R "$run_user" "$1"
+}
+
 # A TCP port on the loopback that nothing listens on at this moment.
 free_port()
 {

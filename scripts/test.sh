@@ -37,19 +37,8 @@ find_postgres
 build_all
 install_extension
 
-# The user that runs the server may not be able to read this checkout (/root, a private home), so
-# that the tests run on a copy.
 stage=$(mktemp -d /tmp/smartlead-test.XXXXXX)
-cp -r test "$stage/test"
-mkdir -p "$stage/test/expected"
-mkdir "$stage/scripts"
-cp scripts/prove.pl "$stage/scripts"
-for sql in test/sql/*.sql; do # a test without an expected output fails, but does not end the run
-	touch "$stage/test/expected/$(basename "$sql" .sql).out"
-done
-chmod -R go+rX "$stage/test" "$stage/scripts"
-mkdir "$stage/build"
-[ "$(id -u)" -ne 0 ] || chown -R "$run_user" "$stage"
+stage_tests "$stage"
 
 cd "$stage"
 init_cluster "$stage"
@@ -71,8 +60,6 @@ if [ "$failed" -gt 0 ]; then
 fi
 
 say "prove"
-mkdir -p "$stage/tmp_check"
-[ "$(id -u)" -ne 0 ] || chown "$run_user" "$stage/tmp_check"
 run_prove "$stage"
 total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed))
 if [ "$failed" -gt 0 ]; then

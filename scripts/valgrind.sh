@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# make valgrind: the pg_regress suite on a server under memcheck, with a leak check of every process
+# at its end. Counted is what has a frame of ours; reports and logs are in build/valgrind.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+stage=
+finish()
+{
+	local status=$?
+	set +e
+	cd "$top"
+	stop_sandbox
+	if [ -n "$stage" ]; then
+		stop_cluster "$stage"
+		rm -rf "$stage"
+	fi
+	exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+scripts/deps.sh build test valgrind
+choose_user
+find_postgres
+build_all
+install_extension
+stage=$(mktemp -d /tmp/smartlead-valgrind.XXXXXX)
+stage_tests "$stage"
+
+cd "$stage"
+init_cluster "$stage"
+# Memcheck makes all of it some thirty times slower: no time limit of the server's may strike.
+"${as_user[@]}" tee -a data/postgresql.conf >/dev/null <<'CONF'
+fsync = off
+max_worker_processes = 24
+authentication_timeout = 600s
+CONF
+"${as_user[@]}" mkdir reports
+say "starting the server under valgrind"
+(exec setsid "${as_user[@]}" valgrind --quiet --tool=memcheck --trace-children=yes \
+	--leak-check=full --show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible \
+	--track-origins=yes --num-callers=30 --error-limit=no --gen-suppressions=no \
+	--suppressions="$stage/test/valgrind.supp" --xml=yes --xml-file="$stage/reports/%p.xml" \
+	"$bindir/postgres" -D "$stage/data" >"$stage/server.log" 2>&1 </dev/null) &
+valgrind_pid=$!
+for _ in $(seq 300); do
+	! "${as_user[@]}" "$bindir/pg_isready" -q || break
+	kill -0 "$valgrind_pid" 2>/dev/null || { cat server.log >&2; die "the server did not start"; }
+	sleep 1
+done
+start_sandbox "$stage/test/sandbox/sandbox" "$stage"
+
+say "pg_regress"
+run_regress "$stage/regress"
+stop_cluster "$stage"
+wait "$valgrind_pid" || true # the last report is written while it ends
+
+cd "$top"
+rm -rf build/valgrind
+mkdir -p build/valgrind
+cp -r "$stage/reports" "$stage/server.log" build/valgrind/
+[ ! -e "$stage/regress" ] || cp -r "$stage/regress" build/valgrind/
+say "pg_regress under valgrind: $passed passed, $failed failed"
+perl scripts/valgrind-verdict.pl "$passed" build/valgrind/reports/*.xml
