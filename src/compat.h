@@ -9,6 +9,7 @@
 #ifndef SL_COMPAT_H
 #define SL_COMPAT_H
 
+#include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -58,5 +59,30 @@
 #else
 extern void sl_init_materialized_srf(FunctionCallInfo fcinfo);
 #endif
+
+/* 14: the predefined roles got shorter names. */
+#if PG_VERSION_NUM < 140000
+#define ROLE_PG_READ_SERVER_FILES DEFAULT_ROLE_READ_SERVER_FILES
+#endif
+
+/* 16: one function checks the privileges on objects of all kinds. */
+#if PG_VERSION_NUM >= 160000
+#define sl_server_aclcheck(server, user) \
+	object_aclcheck(ForeignServerRelationId, (server), (user), ACL_USAGE)
+#else
+#define sl_server_aclcheck(server, user) pg_foreign_server_aclcheck((server), (user), ACL_USAGE)
+#endif
+
+/* A random number from 0 up to 1, for jitter alone (15: another generator). */
+extern double sl_random_fraction(void);
+
+/* Reads an ISO 8601 time without throwing (16: the decoder has one more argument). */
+extern bool sl_parse_timestamptz(const char *text, TimestampTz *result);
+
+/* libcurl 7.87: a name look-up under way need not be waited for. */
+#define SL_CURL_HAS_QUICK_EXIT (LIBCURL_VERSION_NUM >= 0x075700)
+
+/* libcurl 7.85: protocols are named by text. */
+#define SL_CURL_HAS_PROTOCOLS_STR (LIBCURL_VERSION_NUM >= 0x075500)
 
 #endif /* SL_COMPAT_H */

@@ -1,0 +1,105 @@
+/*
+ * api/campaigns.c
+ *		What campaigns need beyond the endpoint table: the whole row of a new one.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#include "smartlead.h"
+
+#include "access/htup_details.h"
+
+#include "api/call.h"
+#include "api/function.h"
+
+PG_FUNCTION_INFO_V1(smartlead_create_campaign);
+
+/*
+ * What the answer to the creation and the arguments tell. The campaign is there, so nothing that
+ * goes wrong from now on may look as if it were not.
+ */
+static void
+fill_known(cJSON *created, const SlArguments *arguments)
+{
+	const char *client_id = sl_arguments_text(arguments, "client_id");
+
+	cJSON_DeleteItemFromObjectCaseSensitive(created, "ok");
+	if (sl_json_member(created, "status") == NULL)
+		cJSON_AddStringToObject(created, "status", "DRAFTED");
+	if (client_id != NULL && sl_json_member(created, "client_id") == NULL)
+		cJSON_AddStringToObject(created, "client_id", client_id);
+}
+
+/* The campaign as Smartlead reads it back, or NULL when that can't be had now. */
+static const cJSON *
+read_back(const SlConnection *connection, const cJSON *created)
+{
+	static const char *const campaign_id_only[] = {"campaign_id"};
+	SlArguments *arguments = sl_arguments(sl_endpoint_find("get_campaign", campaign_id_only, 1));
+	SlAnswer	*answer;
+	int64		 id;
+
+	if (!sl_json_bigint(sl_json_member(created, "id"), &id))
+		return NULL;
+	sl_arguments_set_bigint(arguments, "campaign_id", id);
+	answer = sl_call_try(connection, arguments);
+	return answer->problem == NULL ? sl_answer_object(answer) : NULL;
+}
+
+static HeapTuple
+campaign_row(TupleDesc descriptor, const cJSON *campaign)
+{
+	Datum	 *values = palloc(sizeof(Datum) * descriptor->natts);
+	bool	 *nulls = palloc(sizeof(bool) * descriptor->natts);
+	SlRequest request = {.endpoint = "create_campaign"};
+	char	 *problem = sl_record_read(sl_record_reader(descriptor, NULL), campaign, values, nulls);
+
+	if (problem != NULL)
+		sl_problem_raise(sl_problem_unreadable(&request, problem));
+	return heap_form_tuple(descriptor, values, nulls);
+}
+
+/*
+ * smartlead_create_campaign(name text, client_id bigint, connection name) → smartlead_campaign
+ *
+ * POST /campaigns/create, then GET /campaigns/{id}, since the first answers with little. When the
+ * second can't be had, the row holds what is known and the rest is NULL.
+ */
+Datum
+smartlead_create_campaign(PG_FUNCTION_ARGS)
+{
+	const SlFunction *function = sl_function(fcinfo);
+	MemoryContext	  caller, own;
+	SlArguments		 *arguments;
+	SlConnection	 *connection;
+	cJSON			 *created;
+	const cJSON		 *campaign;
+	TupleDesc		  descriptor;
+	HeapTuple		  row;
+	Datum			  result;
+
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	descriptor = BlessTupleDesc(descriptor);
+	caller = sl_function_begin();
+	arguments = sl_function_arguments(function, fcinfo);
+	sl_function_check_writable(arguments->endpoint);
+	connection = sl_function_connection(function, fcinfo);
+	created = (cJSON *) sl_answer_object(sl_call(connection, arguments));
+	if (created == NULL)
+	{
+		SlRequest request = {.endpoint = "create_campaign"};
+
+		sl_problem_raise(sl_problem_unreadable(&request, "It holds no id of a new campaign."));
+	}
+	campaign = read_back(connection, created);
+	if (campaign == NULL)
+	{
+		fill_known(created, arguments);
+		campaign = created;
+	}
+	row = campaign_row(descriptor, campaign);
+	own = MemoryContextSwitchTo(caller);
+	result = heap_copy_tuple_as_datum(row, descriptor);
+	MemoryContextDelete(own);
+	PG_RETURN_DATUM(result);
+}

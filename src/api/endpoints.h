@@ -1,0 +1,103 @@
+/*
+ * api/endpoints.h
+ *		The endpoint table: what can be asked of Smartlead, and how.
+ *
+ * It is the single source for the SQL functions, for the queue, and for whatever comes later. A new
+ * endpoint is a row of the table, the declaration of its SQL function (whose arguments carry the
+ * names of the row's parameters) and a test.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#ifndef SL_ENDPOINTS_H
+#define SL_ENDPOINTS_H
+
+#include "smartlead.h"
+
+#include "http/transport.h"
+#include "json/json.h"
+
+struct SlArguments;
+
+typedef enum SlPlace
+{
+	SL_IN_PATH,
+	SL_IN_QUERY,
+	SL_IN_BODY,
+	SL_NOT_SENT_ITSELF /* the row's "complete" turns it into another parameter */
+} SlPlace;
+
+typedef enum SlParamType
+{
+	SL_BIGINT,
+	SL_TEXT,
+	SL_BOOLEAN,
+	SL_TIMESTAMP,
+	SL_OBJECT,
+	SL_BIGINTS,
+	SL_TEXTS,
+	SL_BIGINT_AS_LIST, /* one value, sent as a list of one */
+	SL_TEXT_AS_LIST
+} SlParamType;
+
+typedef struct SlParam
+{
+	const char *name; /* in SQL; the word that Smartlead uses when it is read back */
+	SlPlace		place;
+	SlParamType type;
+	bool		required;
+	const char *wire;		  /* Smartlead's word when it is written, if another one */
+	const char *alternative;  /* a second spelling, tried when the first one is refused */
+	int			max_elements; /* of a list, in one request; 0: any */
+} SlParam;
+
+#define SL_MAX_PARAMS 16
+
+typedef enum SlKind
+{
+	SL_ACTION, /* changes something */
+	SL_LOOKUP, /* one object or none */
+	SL_LISTING
+} SlKind;
+
+typedef struct SlEndpoint
+{
+	const char	  *name; /* of the SQL function, without "smartlead_" */
+	SlKind		   kind;
+	SlMethod	   method;
+	const char	  *path; /* {parameter} stands for its value */
+	const SlParam *params; /* ended by a NULL name */
+
+	/* May it be sent again when the outcome is in doubt? Always true of what only reads. */
+	bool repeatable;
+	/* At least one parameter in the body must be given. */
+	bool needs_a_change;
+	/* Sent in the body besides the parameters: how something is cleared. */
+	const char *fixed_body;
+	/* The answer holds mailbox passwords, which are dropped as it is parsed. */
+	bool has_passwords;
+	/* Rows a page, for a listing that has pages; and the field by which rows are told apart. */
+	int			page_size;
+	const char *row_id;
+	/* How many things an action did, for functions that return a number. */
+	const char *count_field;
+	/* How an object's fields become a row's columns. */
+	const SlShape *shape;
+	/* Fills in parameters that Smartlead demands and the user need not know. May ask Smartlead. */
+	void (*complete)(const SlConnection *connection, struct SlArguments *arguments);
+} SlEndpoint;
+
+/* The endpoint of that name whose parameters are these (rows may share a name), or NULL. */
+extern const SlEndpoint *sl_endpoint_find(const char *name, const char *const *params, int n_params);
+
+/* Any endpoint of that name, or NULL; for messages and permissions. */
+extern const SlEndpoint *sl_endpoint_named(const char *name);
+
+/* The table itself, ended by a NULL name. */
+extern const SlEndpoint sl_endpoints[];
+
+extern int sl_endpoint_param_count(const SlEndpoint *endpoint);
+
+/* The index of the parameter of that name, or -1. */
+extern int sl_endpoint_param(const SlEndpoint *endpoint, const char *name);
+
+#endif /* SL_ENDPOINTS_H */

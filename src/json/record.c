@@ -1,0 +1,291 @@
+/*
+ * json/record.c
+ *		Smartlead's objects as rows, by the names and types of the row type's columns.
+ *
+ * A field goes to the column of its name (or of its alias); what has no column is gathered in the
+ * column "extra", so that nothing Smartlead sends is lost. Types are read generously, as Smartlead
+ * writes them: numbers as text, text as numbers.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#include "smartlead.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+
+#include "json/json.h"
+
+struct SlRecordReader
+{
+	TupleDesc		 descriptor;
+	const SlShape	*shape;
+	int				 extra;	  /* the index of the column "extra", or -1 */
+	int				 expected; /* where the next field's column probably is */
+	bool			 dashes_are_null;
+	JsonbParseState *extra_state;
+};
+
+SlRecordReader *
+sl_record_reader(TupleDesc descriptor, const SlShape *shape)
+{
+	SlRecordReader *reader = palloc0(sizeof(SlRecordReader));
+
+	reader->descriptor = descriptor;
+	reader->shape = shape;
+	reader->dashes_are_null = shape != NULL && shape->dashes_are_null;
+	reader->extra = -1;
+	for (int i = 0; i < descriptor->natts; i++)
+		if (strcmp(NameStr(TupleDescAttr(descriptor, i)->attname), "extra") == 0 &&
+			TupleDescAttr(descriptor, i)->atttypid == JSONBOID)
+			reader->extra = i;
+	return reader;
+}
+
+/* ---- one value ---- */
+
+static bool
+read_boolean(const cJSON *node, Datum *value)
+{
+	int64 number;
+	bool  truth;
+
+	if (cJSON_IsBool(node))
+		truth = cJSON_IsTrue(node);
+	else if (sl_json_bigint(node, &number) && (number == 0 || number == 1))
+		truth = number == 1;
+	else if (!cJSON_IsString(node) || !parse_bool(node->valuestring, &truth))
+		return false;
+	*value = BoolGetDatum(truth);
+	return true;
+}
+
+static bool
+read_numeric(const cJSON *node, Datum *value)
+{
+	const char *text;
+	char	   *end;
+
+	if (!sl_json_is_number(node) && !cJSON_IsString(node))
+		return false;
+	text = sl_json_scalar_text(node);
+	/* strtod takes more than numeric_in would ("inf", hexadecimal): these are not numbers here. */
+	if (text[0] == '\0' || strspn(text, "0123456789+-.eE") != strlen(text))
+		return false;
+	strtod(text, &end);
+	if (*end != '\0')
+		return false;
+	*value = DirectFunctionCall3(numeric_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid),
+								 Int32GetDatum(-1));
+	return true;
+}
+
+static bool
+read_timestamp(const cJSON *node, Datum *value)
+{
+	TimestampTz time;
+
+	if (!cJSON_IsString(node) || !sl_parse_timestamptz(node->valuestring, &time))
+		return false;
+	*value = TimestampTzGetDatum(time);
+	return true;
+}
+
+/* Text stays text; a structure where text was due is kept as its JSON. */
+static bool
+read_text(const cJSON *node, Datum *value)
+{
+	if (cJSON_IsObject(node) || cJSON_IsArray(node))
+	{
+		Jsonb *json = sl_json_to_jsonb(node);
+
+		*value = CStringGetTextDatum(JsonbToCString(NULL, &json->root, VARSIZE(json)));
+	}
+	else
+		*value = CStringGetTextDatum(sl_json_scalar_text(node));
+	return true;
+}
+
+/* A list; a single value where a list was due is a list of one. */
+static bool
+read_array(const cJSON *node, Oid element_type, Datum *value)
+{
+	int			 n = cJSON_IsArray(node) ? cJSON_GetArraySize(node) : 1;
+	Datum		*elements = palloc(sizeof(Datum) * Max(n, 1));
+	int			 count = 0;
+	const cJSON *element = cJSON_IsArray(node) ? node->child : node;
+
+	if (!cJSON_IsArray(node) && cJSON_IsString(node) && node->valuestring[0] == '\0')
+		n = 0;
+	for (int i = 0; i < n; i++, element = element->next)
+	{
+		int64 number;
+
+		if (cJSON_IsNull(element))
+			continue;
+		if (element_type == INT8OID)
+		{
+			if (!sl_json_bigint(element, &number))
+				return false;
+			elements[count++] = Int64GetDatum(number);
+		}
+		else
+			read_text(element, &elements[count++]);
+	}
+	if (element_type == INT8OID)
+		*value = PointerGetDatum(
+			construct_array(elements, count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	else
+		*value =
+			PointerGetDatum(construct_array(elements, count, TEXTOID, -1, false, TYPALIGN_INT));
+	return true;
+}
+
+static bool
+read_value(const cJSON *node, Oid type, Datum *value)
+{
+	int64 number;
+
+	switch (type)
+	{
+		case INT8OID:
+			if (!sl_json_bigint(node, &number))
+				return false;
+			*value = Int64GetDatum(number);
+			return true;
+		case INT4OID:
+			if (!sl_json_bigint(node, &number) || number < PG_INT32_MIN || number > PG_INT32_MAX)
+				return false;
+			*value = Int32GetDatum((int32) number);
+			return true;
+		case TEXTOID:
+			return read_text(node, value);
+		case BOOLOID:
+			return read_boolean(node, value);
+		case NUMERICOID:
+			return read_numeric(node, value);
+		case TIMESTAMPTZOID:
+			return read_timestamp(node, value);
+		case JSONBOID:
+			*value = JsonbPGetDatum(sl_json_to_jsonb(node));
+			return true;
+		case INT8ARRAYOID:
+			return read_array(node, INT8OID, value);
+		case TEXTARRAYOID:
+			return read_array(node, TEXTOID, value);
+		default:
+			elog(ERROR, "no reading of JSON as type %u", type);
+	}
+}
+
+/* Does this stand for a missing value? An empty text does wherever text isn't due. */
+static bool
+is_missing(const SlRecordReader *reader, const cJSON *node, Oid type)
+{
+	if (cJSON_IsNull(node))
+		return true;
+	if (!cJSON_IsString(node))
+		return false;
+	if (reader->dashes_are_null && strcmp(node->valuestring, "--") == 0)
+		return true;
+	return node->valuestring[0] == '\0' && type != TEXTOID && type != JSONBOID &&
+		   type != TEXTARRAYOID;
+}
+
+/* ---- one row ---- */
+
+static const char *
+column_of(const char *field, const SlFieldAlias *aliases)
+{
+	for (; aliases != NULL && aliases->field != NULL; aliases++)
+		if (strcmp(aliases->field, field) == 0)
+			return aliases->column;
+	return field;
+}
+
+/* Fields come in the same order in every row, so the column after the last one is looked at first. */
+static int
+find_column(SlRecordReader *reader, const char *name)
+{
+	int n = reader->descriptor->natts;
+
+	for (int i = 0; i < n; i++)
+	{
+		int column = (reader->expected + i) % n;
+
+		if (column != reader->extra &&
+			strcmp(NameStr(TupleDescAttr(reader->descriptor, column)->attname), name) == 0)
+		{
+			reader->expected = column + 1;
+			return column;
+		}
+	}
+	return -1;
+}
+
+static char *
+read_field(SlRecordReader *reader, const cJSON *field, const SlFieldAlias *aliases, Datum *values,
+		   bool *nulls)
+{
+	int column = find_column(reader, column_of(field->string, aliases));
+	Oid type;
+
+	if (column < 0)
+	{
+		if (reader->extra >= 0)
+			sl_json_push_member(&reader->extra_state, field);
+		return NULL;
+	}
+	type = TupleDescAttr(reader->descriptor, column)->atttypid;
+	if (is_missing(reader, field, type))
+		return NULL;
+	if (!read_value(field, type, &values[column]))
+		return psprintf("The field \"%s\" can't be read as %s.", field->string,
+						format_type_be(type));
+	nulls[column] = false;
+	return NULL;
+}
+
+static char *
+read_fields(SlRecordReader *reader, const cJSON *object, const SlFieldAlias *aliases, bool nested,
+			Datum *values, bool *nulls)
+{
+	const SlShape *shape = reader->shape;
+	const cJSON	  *field;
+	char		  *problem;
+
+	cJSON_ArrayForEach(field, object)
+	{
+		if (!nested && shape != NULL && shape->nested != NULL && cJSON_IsObject(field) &&
+			strcmp(field->string, shape->nested) == 0)
+			problem = read_fields(reader, field, shape->nested_aliases, true, values, nulls);
+		else
+			problem = read_field(reader, field, aliases, values, nulls);
+		if (problem != NULL)
+			return problem;
+	}
+	return NULL;
+}
+
+char *
+sl_record_read(SlRecordReader *reader, const cJSON *object, Datum *values, bool *nulls)
+{
+	char *problem;
+
+	if (!cJSON_IsObject(object))
+		return "A row is not a JSON object.";
+	memset(nulls, true, sizeof(bool) * reader->descriptor->natts);
+	reader->expected = 0;
+	reader->extra_state = NULL;
+	problem = read_fields(reader, object, reader->shape != NULL ? reader->shape->aliases : NULL,
+						  false, values, nulls);
+	if (problem == NULL && reader->extra_state != NULL)
+	{
+		values[reader->extra] = JsonbPGetDatum(
+			JsonbValueToJsonb(pushJsonbValue(&reader->extra_state, WJB_END_OBJECT, NULL)));
+		nulls[reader->extra] = false;
+	}
+	return problem;
+}
