@@ -52,29 +52,29 @@
 typedef struct Foreign
 {
 	SlRateWindow window;
-	int32        count;
-	TimestampTz  until;
+	int32		 count;
+	TimestampTz	 until;
 } Foreign;
 
 /* A session that was refused, and the moment for which it was told to ask again. */
 typedef struct Waiter
 {
-	int         pid;
+	int			pid;
 	TimestampTz at;
 } Waiter;
 
 typedef struct Slot
 {
-	bool        used;
-	uint8       key_hash[SL_KEY_HASH_LENGTH];
-	uint64      first; /* sequence of this key's first entry; a slot's sequences never start anew */
-	uint64      next;
-	TimestampTz seen;    /* when the slot was last looked at */
-	TimestampTz last;    /* the latest time of any entry */
-	int64       longest; /* the longest window asked for, margin included */
+	bool		used;
+	uint8		key_hash[SL_KEY_HASH_LENGTH];
+	uint64		first; /* sequence of this key's first entry; a slot's sequences never start anew */
+	uint64		next;
+	TimestampTz seen;	 /* when the slot was last looked at */
+	TimestampTz last;	 /* the latest time of any entry */
+	int64		longest; /* the longest window asked for, margin included */
 	TimestampTz blocked_until;
-	Foreign     foreign[SL_RATE_MAX_WINDOWS];
-	Waiter      waiters[MAX_WAITERS];
+	Foreign		foreign[SL_RATE_MAX_WINDOWS];
+	Waiter		waiters[MAX_WAITERS];
 } Slot;
 
 typedef int64 Ring[SL_RATE_MAX_COUNT];
@@ -88,16 +88,16 @@ typedef struct SharedSlots
 } SharedSlots;
 
 static SharedSlots *shared = NULL;
-static Slot         local_slots[LOCAL_SLOTS];
-static Ring         local_rings[LOCAL_SLOTS];
+static Slot			local_slots[LOCAL_SLOTS];
+static Ring			local_rings[LOCAL_SLOTS];
 
 /* A slot that is ours to look at, until release(). */
 typedef struct Access
 {
-	bool        shared;
-	int         number; /* local slots are numbered after the shared ones */
-	Slot       *slot;
-	int64      *ring;
+	bool		shared;
+	int			number; /* local slots are numbered after the shared ones */
+	Slot	   *slot;
+	int64	   *ring;
 	TimestampTz now;
 } Access;
 
@@ -111,7 +111,7 @@ void
 sl_rate_shmem_startup(void)
 {
 	bool found;
-	int  tranche;
+	int	 tranche;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	shared = ShmemInitStruct("smartlead rate limits", sizeof(SharedSlots), &found);
@@ -216,7 +216,7 @@ in_force(const Slot *slot, TimestampTz now)
 static int
 make_slot(Slot *slots, int n_slots, const uint8 *key_hash, TimestampTz now, bool force)
 {
-	int    victim = -1;
+	int	   victim = -1;
 	Slot  *slot;
 	uint64 next;
 
@@ -258,7 +258,7 @@ static Access
 access_key(const uint8 *key_hash)
 {
 	TimestampTz now;
-	int         i;
+	int			i;
 
 	/* A key that began with a slot of our own stays there while that is in force. */
 	i = find_slot(local_slots, LOCAL_SLOTS, key_hash);
@@ -293,8 +293,8 @@ static int
 count_since(const Access *access, TimestampTz since, TimestampTz *oldest)
 {
 	const Slot *slot = access->slot;
-	uint64      stop = oldest_sequence(slot);
-	int         count = 0;
+	uint64		stop = oldest_sequence(slot);
+	int			count = 0;
 
 	*oldest = DT_NOEND;
 	for (uint64 s = slot->next; s > stop; s--)
@@ -348,7 +348,7 @@ static TimestampTz
 background_turn(const Access *access, int room)
 {
 	TimestampTz turn = DT_NOEND;
-	int         waiting = 0;
+	int			waiting = 0;
 
 	for (int i = 0; i < MAX_WAITERS; i++)
 	{
@@ -368,15 +368,15 @@ static TimestampTz
 earliest_grant(const Access *access, const SlRateLimit *limit, SlRatePriority priority)
 {
 	TimestampTz at = Max(access->now, access->slot->blocked_until);
-	int         room = PG_INT32_MAX;
+	int			room = PG_INT32_MAX;
 
 	for (int i = 0; i < limit->n_windows; i++)
 	{
 		const SlRateWindow *window = &limit->window[i];
-		int64               span = span_of(window);
-		TimestampTz         oldest;
-		TimestampTz         until;
-		int                 free;
+		int64				span = span_of(window);
+		TimestampTz			oldest;
+		TimestampTz			until;
+		int					free;
 
 		free = window->count - count_since(access, access->now - span, &oldest) -
 			   count_foreign(access, window, &until);
@@ -394,7 +394,7 @@ static void
 note_waiter(const Access *access, TimestampTz at)
 {
 	Waiter *waiters = access->slot->waiters;
-	int     chosen = 0;
+	int		chosen = 0;
 
 	for (int i = 0; i < MAX_WAITERS; i++)
 	{
@@ -430,7 +430,7 @@ long
 sl_rate_acquire(const uint8 *key_hash, const SlRateLimit *limit, SlRatePriority priority,
 				SlRateTicket *ticket)
 {
-	Access      access = access_key(key_hash);
+	Access		access = access_key(key_hash);
 	TimestampTz at = earliest_grant(&access, limit, priority);
 
 	ticket->slot = -1;
@@ -462,7 +462,7 @@ sl_rate_done(const SlRateTicket *ticket, TimestampTz sent, TimestampTz answered)
 	/* The slot may have gone to another key, or the ring round, since the request was granted. */
 	if (ticket->sequence >= oldest_sequence(access.slot) && ticket->sequence < access.slot->next)
 	{
-		int64      *entry = &access.ring[ticket->sequence % SL_RATE_MAX_COUNT];
+		int64	   *entry = &access.ring[ticket->sequence % SL_RATE_MAX_COUNT];
 		TimestampTz arrival = Min(Min(answered, sent + ARRIVAL_LAG), access.now);
 
 		*entry = (Max(*entry, arrival) + UNDER_WAY) & ~UNDER_WAY;
@@ -491,9 +491,9 @@ static void
 learn_foreign(const Access *access, const SlRateWindow *window, int64 used, TimestampTz sent)
 {
 	TimestampTz oldest;
-	int64       foreign_count;
-	int         chosen = 0;
-	Foreign    *foreign = access->slot->foreign;
+	int64		foreign_count;
+	int			chosen = 0;
+	Foreign	   *foreign = access->slot->foreign;
 
 	/*
 	 * The service said so at some time since the request was sent. Of our own requests it cannot
@@ -529,7 +529,7 @@ sl_rate_learn(const uint8 *key_hash, const SlRateLimit *limit, const SlRateHeade
 			  TimestampTz sent)
 {
 	const SlRateWindow *window = window_with_count(limit, headers->limit);
-	Access              access;
+	Access				access;
 
 	if (headers->limit < 0 || headers->remaining < 0)
 		return;
