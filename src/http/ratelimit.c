@@ -23,6 +23,10 @@
 #define LOCAL_SLOTS 8
 #define MAX_WAITERS 16
 
+/* A window's margin is half a percent, within these bounds. */
+#define MIN_MARGIN (10 * INT64CONST(1000))
+#define MAX_MARGIN (250 * INT64CONST(1000))
+
 /*
  * The service counts a request when it arrives there: after it was sent, before it was answered. A
  * slow answer is slow for other reasons than the way to the service, so no more than this is
@@ -44,6 +48,14 @@
 
 /* Nobody is told to wait longer than this without asking again. */
 #define MAX_WAIT_MS INT64CONST(3600000)
+
+/*
+ * A request under way was perhaps sent long after it was granted, when it had to connect first. As
+ * long as it is not answered it counts as if it had been, for up to a window's length, in these
+ * bounds.
+ */
+#define MIN_UNCERTAINTY ARRIVAL_LAG
+#define MAX_UNCERTAINTY USECS_PER_SEC
 
 /* Set in an entry's time, whose lowest bit has no other use, until its request is answered. */
 #define UNDER_WAY INT64CONST(1)
@@ -125,13 +137,25 @@ sl_rate_shmem_startup(void)
 	LWLockRegisterTranche(tranche, "smartlead_rate");
 }
 
+static int64
+period_of(const SlRateWindow *window)
+{
+	return window->period_ms * INT64CONST(1000);
+}
+
 /* A window is taken a little longer than it is: clocks differ, and so do ways through the net. */
 static int64
 span_of(const SlRateWindow *window)
 {
-	int64 period = window->period_ms * INT64CONST(1000);
+	int64 margin = period_of(window) / 200;
 
-	return period + Min(Max(period / 200, 10 * INT64CONST(1000)), 250 * INT64CONST(1000));
+	return period_of(window) + Min(Max(margin, MIN_MARGIN), MAX_MARGIN);
+}
+
+static int64
+uncertainty_of(const SlRateWindow *window)
+{
+	return Min(Max(period_of(window), MIN_UNCERTAINTY), MAX_UNCERTAINTY);
 }
 
 static uint64
@@ -202,7 +226,7 @@ in_force(const Slot *slot, TimestampTz now)
 {
 	if (!slot->used)
 		return false;
-	if (now < slot->blocked_until || now < slot->last + slot->longest + ARRIVAL_LAG)
+	if (now < slot->blocked_until || now < slot->last + slot->longest + MAX_UNCERTAINTY)
 		return true;
 	for (int i = 0; i < SL_RATE_MAX_WINDOWS; i++)
 	{
@@ -286,11 +310,11 @@ access_key(const uint8 *key_hash)
 }
 
 /*
- * Counts the requests that may have reached the service after "since". *oldest: when, at the
- * earliest, the first of them did.
+ * Counts the requests that may have reached the service after "since", those under way if they were
+ * granted at most "uncertainty" before. *oldest: when, at the earliest, the first of them did.
  */
 static int
-count_since(const Access *access, TimestampTz since, TimestampTz *oldest)
+count_since(const Access *access, TimestampTz since, int64 uncertainty, TimestampTz *oldest)
 {
 	const Slot *slot = access->slot;
 	uint64		stop = oldest_sequence(slot);
@@ -300,12 +324,17 @@ count_since(const Access *access, TimestampTz since, TimestampTz *oldest)
 	for (uint64 s = slot->next; s > stop; s--)
 	{
 		int64 entry = access->ring[(s - 1) % SL_RATE_MAX_COUNT];
-		int64 latest = (entry & UNDER_WAY) ? entry + ARRIVAL_LAG : entry;
 
-		if (latest > since)
+		if (entry > since)
 		{
 			count++;
-			*oldest = Min(*oldest, entry > since ? entry : latest);
+			*oldest = Min(*oldest, entry);
+		}
+		else if ((entry & UNDER_WAY) && entry + uncertainty > since)
+		{
+			/* It may be answered any moment, so it is worth asking again soon. */
+			count++;
+			*oldest = Min(*oldest, Min(entry + uncertainty, since + ARRIVAL_LAG));
 		}
 		else if (entry < since - MAX_SENDING_DELAY)
 			break;
@@ -378,7 +407,8 @@ earliest_grant(const Access *access, const SlRateLimit *limit, SlRatePriority pr
 		TimestampTz			until;
 		int					free;
 
-		free = window->count - count_since(access, access->now - span, &oldest) -
+		free = window->count -
+			   count_since(access, access->now - span, uncertainty_of(window), &oldest) -
 			   count_foreign(access, window, &until);
 		if (free <= 0)
 			at = Max(at, oldest == DT_NOEND ? until : Min(oldest + span, until));
@@ -500,7 +530,8 @@ learn_foreign(const Access *access, const SlRateWindow *window, int64 used, Time
 	 * have counted more than those that reached it since a window before that, and what it counted
 	 * beyond them is not ours.
 	 */
-	foreign_count = used - count_since(access, Min(sent, access->now) - span_of(window), &oldest);
+	foreign_count = used - count_since(access, Min(sent, access->now) - span_of(window),
+									   MAX_SENDING_DELAY, &oldest);
 	if (foreign_count <= 0)
 		return;
 
