@@ -33,12 +33,12 @@ sl_random_fraction(void)
 bool
 sl_parse_timestamptz(const char *text, TimestampTz *result)
 {
-	char	  buffer[MAXDATELEN + MAXDATEFIELDS];
-	char	 *field[MAXDATEFIELDS];
-	int		  type[MAXDATEFIELDS];
-	int		  n_fields, kind, zone;
+	char		 buffer[MAXDATELEN + MAXDATEFIELDS];
+	char		*field[MAXDATEFIELDS];
+	int			 type[MAXDATEFIELDS];
+	int			 n_fields, kind, zone;
 	struct pg_tm tm;
-	fsec_t	  fsec;
+	fsec_t		 fsec;
 
 	if (strlen(text) > MAXDATELEN || text[0] < '0' || text[0] > '9')
 		return false;
@@ -66,8 +66,7 @@ sl_init_materialized_srf(FunctionCallInfo fcinfo)
 	MemoryContext  caller;
 	TupleDesc	   descriptor;
 
-	if (result == NULL || !IsA(result, ReturnSetInfo) ||
-		!(result->allowedModes & SFRM_Materialize))
+	if (result == NULL || !IsA(result, ReturnSetInfo) || !(result->allowedModes & SFRM_Materialize))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("set-valued function called in context that cannot accept a set")));
 	caller = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);

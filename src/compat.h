@@ -67,7 +67,7 @@ extern void sl_init_materialized_srf(FunctionCallInfo fcinfo);
 
 /* 16: one function checks the privileges on objects of all kinds. */
 #if PG_VERSION_NUM >= 160000
-#define sl_server_aclcheck(server, user) \
+#define sl_server_aclcheck(server, user)                                                           \
 	object_aclcheck(ForeignServerRelationId, (server), (user), ACL_USAGE)
 #else
 #define sl_server_aclcheck(server, user) pg_foreign_server_aclcheck((server), (user), ACL_USAGE)

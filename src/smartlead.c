@@ -15,7 +15,7 @@
 
 SL_MODULE_MAGIC("smartlead", SMARTLEAD_VERSION);
 
-void		_PG_init(void);
+void _PG_init(void);
 
 static shmem_startup_hook_type previous_shmem_startup_hook = NULL;
 

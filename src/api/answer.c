@@ -197,14 +197,15 @@ status_problem(const SlRequest *request, int status, char *detail)
 			return key_problem(request, detail);
 		case 403:
 			return problem(SL_ERRCODE_NO_PERMISSION,
-						   psprintf("Smartlead does not permit \"%s\" to connection \"%s\"", endpoint,
-									request->connection->name),
+						   psprintf("Smartlead does not permit \"%s\" to connection \"%s\"",
+									endpoint, request->connection->name),
 						   detail,
 						   pstrdup("The plan of the workspace may come without API access, or the "
 								   "key may belong to a client with fewer rights."));
 		case 404:
 			return problem(SL_ERRCODE_NOT_FOUND,
-						   psprintf("Smartlead did not find what \"%s\" is about", endpoint), detail,
+						   psprintf("Smartlead did not find what \"%s\" is about", endpoint),
+						   detail,
 						   pstrdup("Check the ids, and that they belong to this connection's "
 								   "workspace."));
 		case 408:
@@ -234,7 +235,8 @@ status_problem(const SlRequest *request, int status, char *detail)
 					   pstrdup("Try again later."));
 	if (status >= 400)
 		return problem(SL_ERRCODE_INVALID_ARGUMENT,
-					   psprintf("Smartlead refused the arguments of \"%s\"", endpoint), detail, NULL);
+					   psprintf("Smartlead refused the arguments of \"%s\"", endpoint), detail,
+					   NULL);
 	return problem(SL_ERRCODE_UNREADABLE,
 				   psprintf("Smartlead's answer to \"%s\" can't be read", endpoint), detail,
 				   psprintf("Redirects are not followed. Check base_url of server %s.",

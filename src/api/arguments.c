@@ -70,10 +70,9 @@ set_elements(SlArgument *argument, Datum value, Oid element_type)
 		if (nulls[i])
 			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 							errmsg("a list for Smartlead must not hold NULL")));
-		argument->elements[i] =
-			element_type == INT8OID
-				? psprintf(INT64_FORMAT, DatumGetInt64(elements[i]))
-				: json_string(TextDatumGetCString(elements[i]));
+		argument->elements[i] = element_type == INT8OID
+									? psprintf(INT64_FORMAT, DatumGetInt64(elements[i]))
+									: json_string(TextDatumGetCString(elements[i]));
 	}
 	argument->json = "[]"; /* given; the body joins the elements, in as many requests as needed */
 }
@@ -203,8 +202,9 @@ sl_arguments_check(const SlArguments *arguments)
 	for (int i = 0; endpoint->params[i].name != NULL; i++)
 		changes |= endpoint->params[i].place == SL_IN_BODY && arguments->value[i].json != NULL;
 	if (endpoint->needs_a_change && !changes)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("\"%s\" was given nothing to change", endpoint->name),
-						errhint("Give at least one argument besides the ids; NULL leaves a field as "
-								"it is.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" was given nothing to change", endpoint->name),
+				 errhint("Give at least one argument besides the ids; NULL leaves a field as "
+						 "it is.")));
 }

@@ -16,8 +16,8 @@
 /* One value in the two forms in which requests need it; both NULL: not given. */
 typedef struct SlArgument
 {
-	char  *text; /* for a path or a query; NULL for a list or an object */
-	char  *json; /* for a body */
+	char  *text;	 /* for a path or a query; NULL for a list or an object */
+	char  *json;	 /* for a body */
 	char **elements; /* of a list, as JSON */
 	int	   n_elements;
 } SlArgument;

@@ -26,10 +26,11 @@ sl_complete_lead_email(const SlConnection *connection, SlArguments *arguments)
 	lead = sl_answer_object(sl_call(connection, lookup));
 	email = sl_json_member(lead, "email");
 	if (!cJSON_IsString(email))
-		ereport(ERROR, (errcode(SL_ERRCODE_NOT_FOUND),
-						errmsg("Smartlead has no lead %s", sl_arguments_text(arguments, "lead_id")),
-						errhint("Check the id: it is the lead's own, not the one of the lead in the "
-								"campaign (campaign_lead_map_id).")));
+		ereport(ERROR,
+				(errcode(SL_ERRCODE_NOT_FOUND),
+				 errmsg("Smartlead has no lead %s", sl_arguments_text(arguments, "lead_id")),
+				 errhint("Check the id: it is the lead's own, not the one of the lead in the "
+						 "campaign (campaign_lead_map_id).")));
 	sl_arguments_set_text(arguments, "email", sl_json_scalar_text(email));
 }
 
@@ -41,7 +42,7 @@ category_names(const cJSON *categories)
 	const cJSON	  *category;
 
 	initStringInfo(&names);
-	cJSON_ArrayForEach(category, categories)
+	cJSON_ArrayForEach (category, categories)
 	{
 		const cJSON *name = sl_json_member(category, "name");
 
@@ -54,13 +55,13 @@ category_names(const cJSON *categories)
 void
 sl_complete_category_id(const SlConnection *connection, SlArguments *arguments)
 {
-	const char	*wanted = sl_arguments_text(arguments, "category");
-	SlAnswer	*answer =
+	const char *wanted = sl_arguments_text(arguments, "category");
+	SlAnswer   *answer =
 		sl_call(connection, sl_arguments(sl_endpoint_find("list_lead_categories", NULL, 0)));
 	const cJSON *categories = sl_answer_rows(answer);
 	const cJSON *category;
 
-	cJSON_ArrayForEach(category, categories)
+	cJSON_ArrayForEach (category, categories)
 	{
 		const cJSON *name = sl_json_member(category, "name");
 		int64		 id;

@@ -63,6 +63,8 @@ static const SlShape campaign_lead_shape = {
 		END                                                                                        \
 	}
 
+/* One parameter a line reads better than filled lines. */
+/* clang-format off */
 const SlEndpoint sl_endpoints[] = {
 	/* ---- campaigns ---- */
 	{
@@ -89,7 +91,8 @@ const SlEndpoint sl_endpoints[] = {
 		.method = SL_GET,
 		.path = "/campaigns/{campaign_id}",
 		.repeatable = true,
-		.params = PARAMS(CAMPAIGN_ID, {"include_tags", SL_IN_QUERY, SL_BOOLEAN}),
+		.params = PARAMS(CAMPAIGN_ID,
+						 {"include_tags", SL_IN_QUERY, SL_BOOLEAN}),
 	},
 	{
 		.name = "list_campaigns",
@@ -129,7 +132,8 @@ const SlEndpoint sl_endpoints[] = {
 		.page_size = 100,
 		.row_id = "campaign_lead_map_id",
 		.shape = &campaign_lead_shape,
-		.params = PARAMS(CAMPAIGN_ID, {"status", SL_IN_QUERY, SL_TEXT},
+		.params = PARAMS(CAMPAIGN_ID,
+						 {"status", SL_IN_QUERY, SL_TEXT},
 						 {"lead_category_id", SL_IN_QUERY, SL_BIGINT},
 						 {"email_status", SL_IN_QUERY, SL_TEXT, .wire = "emailStatus"},
 						 {"created_after", SL_IN_QUERY, SL_TIMESTAMP, .wire = "created_at_gt"},
@@ -144,10 +148,14 @@ const SlEndpoint sl_endpoints[] = {
 		.repeatable = true,
 		.needs_a_change = true,
 		.complete = sl_complete_lead_email,
-		.params = PARAMS(CAMPAIGN_ID, LEAD_ID, {"email", SL_IN_BODY, SL_TEXT},
-						 {"first_name", SL_IN_BODY, SL_TEXT}, {"last_name", SL_IN_BODY, SL_TEXT},
+		.params = PARAMS(CAMPAIGN_ID,
+						 LEAD_ID,
+						 {"email", SL_IN_BODY, SL_TEXT},
+						 {"first_name", SL_IN_BODY, SL_TEXT},
+						 {"last_name", SL_IN_BODY, SL_TEXT},
 						 {"phone_number", SL_IN_BODY, SL_TEXT},
-						 {"company_name", SL_IN_BODY, SL_TEXT}, {"website", SL_IN_BODY, SL_TEXT},
+						 {"company_name", SL_IN_BODY, SL_TEXT},
+						 {"website", SL_IN_BODY, SL_TEXT},
 						 {"location", SL_IN_BODY, SL_TEXT},
 						 {"linkedin_profile", SL_IN_BODY, SL_TEXT},
 						 {"company_url", SL_IN_BODY, SL_TEXT},
@@ -159,7 +167,8 @@ const SlEndpoint sl_endpoints[] = {
 		.method = SL_POST,
 		.path = "/campaigns/{campaign_id}/leads/{lead_id}/category",
 		.repeatable = true,
-		.params = PARAMS(CAMPAIGN_ID, LEAD_ID,
+		.params = PARAMS(CAMPAIGN_ID,
+						 LEAD_ID,
 						 {"category_id", SL_IN_BODY, SL_BIGINT, .required = true},
 						 {"pause_lead", SL_IN_BODY, SL_BOOLEAN}),
 	},
@@ -170,7 +179,8 @@ const SlEndpoint sl_endpoints[] = {
 		.path = "/campaigns/{campaign_id}/leads/{lead_id}/category",
 		.repeatable = true,
 		.complete = sl_complete_category_id,
-		.params = PARAMS(CAMPAIGN_ID, LEAD_ID,
+		.params = PARAMS(CAMPAIGN_ID,
+						 LEAD_ID,
 						 {"category", SL_NOT_SENT_ITSELF, SL_TEXT, .required = true},
 						 {"pause_lead", SL_IN_BODY, SL_BOOLEAN},
 						 {"category_id", SL_IN_BODY, SL_BIGINT}),
@@ -182,7 +192,8 @@ const SlEndpoint sl_endpoints[] = {
 		.path = "/campaigns/{campaign_id}/leads/{lead_id}/category",
 		.repeatable = true,
 		.fixed_body = "\"category_id\":null",
-		.params = PARAMS(CAMPAIGN_ID, LEAD_ID),
+		.params = PARAMS(CAMPAIGN_ID,
+						 LEAD_ID),
 	},
 	{
 		.name = "pause_lead",
@@ -190,7 +201,8 @@ const SlEndpoint sl_endpoints[] = {
 		.method = SL_POST,
 		.path = "/campaigns/{campaign_id}/leads/{lead_id}/pause",
 		.repeatable = true,
-		.params = PARAMS(CAMPAIGN_ID, LEAD_ID),
+		.params = PARAMS(CAMPAIGN_ID,
+						 LEAD_ID),
 	},
 	{
 		.name = "resume_lead",
@@ -198,7 +210,8 @@ const SlEndpoint sl_endpoints[] = {
 		.method = SL_POST,
 		.path = "/campaigns/{campaign_id}/leads/{lead_id}/resume",
 		.repeatable = true,
-		.params = PARAMS(CAMPAIGN_ID, LEAD_ID,
+		.params = PARAMS(CAMPAIGN_ID,
+						 LEAD_ID,
 						 {"delay_days", SL_IN_BODY, SL_BIGINT, .wire = "resume_lead_with_delay_days"}),
 	},
 	{
@@ -207,7 +220,8 @@ const SlEndpoint sl_endpoints[] = {
 		.method = SL_DELETE,
 		.path = "/campaigns/{campaign_id}/leads/{lead_id}",
 		.repeatable = true,
-		.params = PARAMS(CAMPAIGN_ID, LEAD_ID),
+		.params = PARAMS(CAMPAIGN_ID,
+						 LEAD_ID),
 	},
 	{
 		.name = "unsubscribe_lead",
@@ -223,7 +237,8 @@ const SlEndpoint sl_endpoints[] = {
 		.method = SL_POST,
 		.path = "/campaigns/{campaign_id}/leads/{lead_id}/unsubscribe",
 		.repeatable = true,
-		.params = PARAMS(LEAD_ID, CAMPAIGN_ID),
+		.params = PARAMS(LEAD_ID,
+						 CAMPAIGN_ID),
 	},
 	{
 		.name = "list_lead_categories",
@@ -243,7 +258,8 @@ const SlEndpoint sl_endpoints[] = {
 		.repeatable = true,
 		.has_passwords = true,
 		.shape = &email_account_shape,
-		.params = PARAMS(EMAIL_ACCOUNT_ID, {"fetch_campaigns", SL_IN_QUERY, SL_BOOLEAN}),
+		.params = PARAMS(EMAIL_ACCOUNT_ID,
+						 {"fetch_campaigns", SL_IN_QUERY, SL_BOOLEAN}),
 	},
 	{
 		.name = "list_email_accounts",
@@ -260,7 +276,8 @@ const SlEndpoint sl_endpoints[] = {
 						 {"is_smtp_success", SL_IN_QUERY, SL_BOOLEAN, .wire = "isSmtpSuccess"},
 						 {"is_warmup_blocked", SL_IN_QUERY, SL_BOOLEAN, .wire = "isWarmupBlocked"},
 						 {"type", SL_IN_QUERY, SL_TEXT, .wire = "esp"},
-						 {"username", SL_IN_QUERY, SL_TEXT}, {"client_id", SL_IN_QUERY, SL_BIGINT},
+						 {"username", SL_IN_QUERY, SL_TEXT},
+						 {"client_id", SL_IN_QUERY, SL_BIGINT},
 						 {"fetch_campaigns", SL_IN_QUERY, SL_BOOLEAN}),
 	},
 	{
@@ -271,7 +288,8 @@ const SlEndpoint sl_endpoints[] = {
 		.repeatable = true,
 		.has_passwords = true,
 		.shape = &email_account_shape,
-		.params = PARAMS(CAMPAIGN_ID, {"include_tags", SL_IN_QUERY, SL_BOOLEAN}),
+		.params = PARAMS(CAMPAIGN_ID,
+						 {"include_tags", SL_IN_QUERY, SL_BOOLEAN}),
 	},
 	{
 		.name = "update_email_account",
@@ -280,15 +298,15 @@ const SlEndpoint sl_endpoints[] = {
 		.path = "/email-accounts/{email_account_id}",
 		.repeatable = true,
 		.needs_a_change = true,
-		.params = PARAMS(
-			EMAIL_ACCOUNT_ID,
-			{"message_per_day", SL_IN_BODY, SL_BIGINT, .wire = "max_email_per_day"},
-			{"from_name", SL_IN_BODY, SL_TEXT},
-			{"custom_tracking_domain", SL_IN_BODY, SL_TEXT, .wire = "custom_tracking_url"},
-			{"bcc_email", SL_IN_BODY, SL_TEXT, .wire = "bcc"}, {"signature", SL_IN_BODY, SL_TEXT},
-			{"client_id", SL_IN_BODY, SL_BIGINT},
-			{"min_time_to_wait_in_mins", SL_IN_BODY, SL_BIGINT, .wire = "time_to_wait_in_mins"},
-			{"is_suspended", SL_IN_BODY, SL_BOOLEAN}),
+		.params = PARAMS(EMAIL_ACCOUNT_ID,
+						 {"message_per_day", SL_IN_BODY, SL_BIGINT, .wire = "max_email_per_day"},
+						 {"from_name", SL_IN_BODY, SL_TEXT},
+						 {"custom_tracking_domain", SL_IN_BODY, SL_TEXT, .wire = "custom_tracking_url"},
+						 {"bcc_email", SL_IN_BODY, SL_TEXT, .wire = "bcc"},
+						 {"signature", SL_IN_BODY, SL_TEXT},
+						 {"client_id", SL_IN_BODY, SL_BIGINT},
+						 {"min_time_to_wait_in_mins", SL_IN_BODY, SL_BIGINT, .wire = "time_to_wait_in_mins"},
+						 {"is_suspended", SL_IN_BODY, SL_BOOLEAN}),
 	},
 	{
 		.name = "clear_email_account_client",
@@ -316,8 +334,7 @@ const SlEndpoint sl_endpoints[] = {
 		.path = "/campaigns/{campaign_id}/email-accounts",
 		.repeatable = true,
 		.params = PARAMS(CAMPAIGN_ID,
-						 {"email_account_ids", SL_IN_BODY, SL_BIGINTS, .required = true,
-						  .alternative = "email_accounts_ids"}),
+						 {"email_account_ids", SL_IN_BODY, SL_BIGINTS, .required = true, .alternative = "email_accounts_ids"}),
 	},
 
 	/* ---- block list ---- */
@@ -328,8 +345,7 @@ const SlEndpoint sl_endpoints[] = {
 		.path = "/leads/add-domain-block-list",
 		.repeatable = true,
 		.count_field = "totalDomainAdded",
-		.params = PARAMS({"domain", SL_IN_BODY, SL_TEXT_AS_LIST, .required = true,
-						  .wire = "domain_block_list"},
+		.params = PARAMS({"domain", SL_IN_BODY, SL_TEXT_AS_LIST, .required = true, .wire = "domain_block_list"},
 						 {"client_id", SL_IN_BODY, SL_BIGINT}),
 	},
 	{
@@ -339,12 +355,12 @@ const SlEndpoint sl_endpoints[] = {
 		.path = "/leads/add-domain-block-list",
 		.repeatable = true,
 		.count_field = "totalDomainAdded",
-		.params = PARAMS({"domains", SL_IN_BODY, SL_TEXTS, .required = true,
-						  .wire = "domain_block_list", .max_elements = 1000},
+		.params = PARAMS({"domains", SL_IN_BODY, SL_TEXTS, .required = true, .wire = "domain_block_list", .max_elements = 1000},
 						 {"client_id", SL_IN_BODY, SL_BIGINT}),
 	},
 	{.name = NULL},
 };
+/* clang-format on */
 
 int
 sl_endpoint_param_count(const SlEndpoint *endpoint)

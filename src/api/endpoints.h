@@ -64,7 +64,7 @@ typedef struct SlEndpoint
 	const char	  *name; /* of the SQL function, without "smartlead_" */
 	SlKind		   kind;
 	SlMethod	   method;
-	const char	  *path; /* {parameter} stands for its value */
+	const char	  *path;   /* {parameter} stands for its value */
 	const SlParam *params; /* ended by a NULL name */
 
 	/* May it be sent again when the outcome is in doubt? Always true of what only reads. */
@@ -87,7 +87,8 @@ typedef struct SlEndpoint
 } SlEndpoint;
 
 /* The endpoint of that name whose parameters are these (rows may share a name), or NULL. */
-extern const SlEndpoint *sl_endpoint_find(const char *name, const char *const *params, int n_params);
+extern const SlEndpoint *sl_endpoint_find(const char *name, const char *const *params,
+										  int n_params);
 
 /* Any endpoint of that name, or NULL; for messages and permissions. */
 extern const SlEndpoint *sl_endpoint_named(const char *name);

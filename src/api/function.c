@@ -115,7 +115,7 @@ sl_function_arguments(const SlFunction *function, FunctionCallInfo fcinfo)
 SlConnection *
 sl_function_connection(const SlFunction *function, FunctionCallInfo fcinfo)
 {
-	int		   i = function->connection;
+	int			i = function->connection;
 	const char *name = i < 0 || PG_ARGISNULL(i) ? NULL : NameStr(*PG_GETARG_NAME(i));
 
 	return sl_connection_resolve(name, GetUserId());

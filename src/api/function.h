@@ -16,7 +16,7 @@ typedef struct SlFunction SlFunction;
 /* The declaration of the function by which we were called, and its endpoint. */
 extern const SlFunction *sl_function(FunctionCallInfo fcinfo);
 
-extern SlArguments *sl_function_arguments(const SlFunction *function, FunctionCallInfo fcinfo);
+extern SlArguments	*sl_function_arguments(const SlFunction *function, FunctionCallInfo fcinfo);
 extern SlConnection *sl_function_connection(const SlFunction *function, FunctionCallInfo fcinfo);
 
 /* Between these two, all memory is in a context of the call's own. */

@@ -22,7 +22,7 @@
 #include "api/listing.h"
 
 #define MAX_PAGES 32
-#define OVERLAP 1		/* rows that a page repeats of the one before */
+#define OVERLAP 1 /* rows that a page repeats of the one before */
 #define PAGES_REMEMBERED 16
 #define MAX_PATCHES 8 /* attempts to find the rows that moved */
 
@@ -30,7 +30,7 @@
 typedef struct FetchedPage
 {
 	MemoryContext	 context;
-	SlPageRange			 range;
+	SlPageRange		 range;
 	const SlRequest *request;
 	SlTransfer		*transfer;
 	SlAnswer		*answer;
@@ -54,11 +54,11 @@ typedef struct Listing
 
 	/* The pages under way, oldest first. */
 	FetchedPage *pages[MAX_PAGES];
-	int	  n_pages;
-	int	  window; /* how many there may be */
-	int64 next_offset;
-	int64 total; /* -1: Smartlead doesn't tell */
-	bool  ended;
+	int			 n_pages;
+	int			 window; /* how many there may be */
+	int64		 next_offset;
+	int64		 total; /* -1: Smartlead doesn't tell */
+	bool		 ended;
 
 	/* The ids of the last rows, in a ring and in a table. */
 	HTAB  *seen;
@@ -109,7 +109,7 @@ start_page(Listing *listing, int64 offset)
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "smartlead page", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
-	FetchedPage		 *page = palloc0(sizeof(FetchedPage));
+	FetchedPage	 *page = palloc0(sizeof(FetchedPage));
 	int			  next_element;
 
 	page->context = context;
@@ -202,7 +202,7 @@ emit_rows(Listing *listing, FetchedPage *page)
 	int			  index = 0;
 	const cJSON	 *row;
 
-	cJSON_ArrayForEach(row, page->rows)
+	cJSON_ArrayForEach (row, page->rows)
 	{
 		int64 id;
 		bool  has_id = paged && row_id(listing, row, &id);
@@ -210,8 +210,7 @@ emit_rows(Listing *listing, FetchedPage *page)
 		if (listing->rows_left == 0)
 			break;
 		/* Without ids, the page's first row is the one that ended the page before. */
-		if (has_id ? was_seen(listing, id)
-				   : paged && page->range.offset > 0 && index < OVERLAP)
+		if (has_id ? was_seen(listing, id) : paged && page->range.offset > 0 && index < OVERLAP)
 		{
 			index++;
 			continue;
@@ -234,7 +233,7 @@ joins(const Listing *listing, const FetchedPage *page)
 
 	if (page->range.offset == 0)
 		return true;
-	cJSON_ArrayForEach(row, page->rows)
+	cJSON_ArrayForEach (row, page->rows)
 	{
 		if (!row_id(listing, row, &id) || was_seen(listing, id))
 			return true;
@@ -261,7 +260,7 @@ read_gap(Listing *listing, const FetchedPage *page)
 	for (int i = 0; i < MAX_PATCHES; i++)
 	{
 		FetchedPage *patch = start_page(listing, Max(page->range.offset - (int64) back * step, 0));
-		bool  joined, at_end;
+		bool		 joined, at_end;
 
 		finish_page(patch, listing->endpoint);
 		joined = joins(listing, patch);
@@ -279,11 +278,11 @@ read_gap(Listing *listing, const FetchedPage *page)
 		if (joined && at_end)
 			return false;
 	}
-	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					errmsg("the rows of \"%s\" moved while they were listed",
-						   listing->endpoint->name),
-					errdetail("The pages could not be joined without losing rows."),
-					errhint("Try again when fewer changes are made.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("the rows of \"%s\" moved while they were listed", listing->endpoint->name),
+			 errdetail("The pages could not be joined without losing rows."),
+			 errhint("Try again when fewer changes are made.")));
 }
 
 static void

@@ -41,9 +41,9 @@ rate_limit_text(const SlRateLimit *limit)
 static Datum
 milliseconds(instr_time elapsed)
 {
-	return DirectFunctionCall3(
-		numeric_in, CStringGetDatum(psprintf("%.1f", INSTR_TIME_GET_MILLISEC(elapsed))),
-		ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	return DirectFunctionCall3(numeric_in,
+							   CStringGetDatum(psprintf("%.1f", INSTR_TIME_GET_MILLISEC(elapsed))),
+							   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
 }
 
 /* What to tell the user: all is well, or Smartlead's words, or what to look at. */
@@ -81,8 +81,8 @@ smartlead_ping(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	descriptor = BlessTupleDesc(descriptor);
 	caller = sl_function_begin();
-	connection = sl_connection_resolve(PG_ARGISNULL(0) ? NULL : NameStr(*PG_GETARG_NAME(0)),
-									   GetUserId());
+	connection =
+		sl_connection_resolve(PG_ARGISNULL(0) ? NULL : NameStr(*PG_GETARG_NAME(0)), GetUserId());
 	INSTR_TIME_SET_CURRENT(start);
 	answer =
 		sl_call_try(connection, sl_arguments(sl_endpoint_find("list_lead_categories", NULL, 0)));

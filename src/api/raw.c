@@ -33,8 +33,7 @@ read_method(const char *text)
 	for (int i = 0; i < lengthof(methods); i++)
 		if (pg_strcasecmp(methods[i].name, text) == 0)
 			return methods[i].method;
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("invalid method \"%s\"", text),
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid method \"%s\"", text),
 					errhint("Valid methods are GET, POST, PUT, PATCH and DELETE.")));
 }
 
@@ -73,9 +72,9 @@ jsonb_scalar_text(const JsonbValue *value, const char *key)
 		case jbvBool:
 			return value->val.boolean ? "true" : "false";
 		default:
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("query parameter \"%s\" must be a text, a number or a boolean",
-								   key)));
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("query parameter \"%s\" must be a text, a number or a boolean", key)));
 	}
 }
 
@@ -171,8 +170,8 @@ smartlead_request(PG_FUNCTION_ARGS)
 	request.query = PG_ARGISNULL(2) ? NULL : read_query(PG_GETARG_JSONB_P(2));
 	request.body = PG_ARGISNULL(3) ? (request.method == SL_POST ? "{}" : NULL)
 								   : read_body(PG_GETARG_JSONB_P(3));
-	request.connection = sl_connection_resolve(
-		PG_ARGISNULL(4) ? NULL : NameStr(*PG_GETARG_NAME(4)), GetUserId());
+	request.connection =
+		sl_connection_resolve(PG_ARGISNULL(4) ? NULL : NameStr(*PG_GETARG_NAME(4)), GetUserId());
 	answer = sl_answer_read(&request, SL_ACTION, may_hold_passwords(request.path),
 							sl_transfer_wait(sl_transfer_start(&request)));
 	if (answer->problem != NULL)

@@ -54,9 +54,8 @@ build_path(const SlArguments *arguments)
 			break;
 		}
 		appendBinaryStringInfo(&path, at, open - at);
-		appendStringInfoString(
-			&path, sl_url_encode(sl_arguments_text(arguments,
-												   pnstrdup(open + 1, close - open - 1))));
+		appendStringInfoString(&path, sl_url_encode(sl_arguments_text(
+										  arguments, pnstrdup(open + 1, close - open - 1))));
 		at = close + 1;
 	}
 	return path.data;
@@ -80,8 +79,7 @@ build_query(const SlArguments *arguments, SlPageRange page)
 	for (int i = 0; params[i].name != NULL; i++)
 		if (params[i].place == SL_IN_QUERY && arguments->value[i].text != NULL)
 			appendStringInfo(&query, "%s%s=%s", query.len > 0 ? "&" : "",
-							 wire_name(&params[i], false),
-							 sl_url_encode(arguments->value[i].text));
+							 wire_name(&params[i], false), sl_url_encode(arguments->value[i].text));
 	if (page.limit > 0)
 		appendStringInfo(&query, "%soffset=" INT64_FORMAT "&limit=%d", query.len > 0 ? "&" : "",
 						 page.offset, page.limit);

@@ -39,11 +39,11 @@ static char *default_connection = NULL; /* smartlead.connection */
 void
 sl_connection_define_settings(void)
 {
-	DefineCustomStringVariable("smartlead.connection",
-							   "The connection that calls use which don't name one.",
-							   "The name of a server of the foreign data wrapper smartlead. If empty, "
-							   "the only server that the caller may use.",
-							   &default_connection, "", PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"smartlead.connection", "The connection that calls use which don't name one.",
+		"The name of a server of the foreign data wrapper smartlead. If empty, "
+		"the only server that the caller may use.",
+		&default_connection, "", PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
 static bool
@@ -77,18 +77,18 @@ usable_servers(Oid user)
 	return usable;
 }
 
-static pg_attribute_noreturn() void
-raise_no_single_connection(List *servers)
+static pg_attribute_noreturn() void raise_no_single_connection(List *servers)
 {
 	StringInfoData names;
 	ListCell	  *cell;
 
 	if (servers == NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONNECTION_DOES_NOT_EXIST),
-				 errmsg("there is no Smartlead connection that you may use"),
-				 errhint("Create one with CREATE SERVER ... FOREIGN DATA WRAPPER smartlead and "
-						 "CREATE USER MAPPING ... OPTIONS (api_key ...), or ask for USAGE on one.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_CONNECTION_DOES_NOT_EXIST),
+			 errmsg("there is no Smartlead connection that you may use"),
+			 errhint("Create one with CREATE SERVER ... FOREIGN DATA WRAPPER smartlead and "
+					 "CREATE USER MAPPING ... OPTIONS (api_key ...), or ask for USAGE on one.")));
 
 	initStringInfo(&names);
 	foreach (cell, servers)
@@ -152,11 +152,11 @@ apply_mapping(SlConnection *connection)
 								quote_identifier(connection->name))));
 	sl_options_apply(connection, GetUserMapping(connection->user, connection->server)->options);
 	if (connection->api_key == NULL)
-		ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
-						errmsg("the user mapping for connection \"%s\" has no API key",
-							   connection->name),
-						errhint("Add it: ALTER USER MAPPING ... SERVER %s OPTIONS (ADD api_key ...).",
-								quote_identifier(connection->name))));
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+				 errmsg("the user mapping for connection \"%s\" has no API key", connection->name),
+				 errhint("Add it: ALTER USER MAPPING ... SERVER %s OPTIONS (ADD api_key ...).",
+						 quote_identifier(connection->name))));
 }
 
 SlConnection *

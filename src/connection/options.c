@@ -82,13 +82,14 @@ refuse_unknown_option(const char *name, Oid catalog)
 	char *names = valid_names(catalog);
 	bool  misplaced_key = strcmp(name, "api_key") == 0;
 
-	ereport(ERROR,
-			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errmsg("invalid option \"%s\"", name),
-			 misplaced_key
-				 ? errhint("The API key belongs in a user mapping, where other users can't read it: "
-						   "CREATE USER MAPPING FOR CURRENT_USER SERVER ... OPTIONS (api_key ...).")
-			 : names[0] != '\0' ? errhint("Valid options in this context are: %s.", names)
-								: errhint("There are no valid options in this context.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errmsg("invalid option \"%s\"", name),
+		 misplaced_key
+			 ? errhint("The API key belongs in a user mapping, where other users can't read it: "
+					   "CREATE USER MAPPING FOR CURRENT_USER SERVER ... OPTIONS (api_key ...).")
+		 : names[0] != '\0' ? errhint("Valid options in this context are: %s.", names)
+							: errhint("There are no valid options in this context.")));
 }
 
 /*
@@ -119,10 +120,11 @@ smartlead_fdw_validator(PG_FUNCTION_ARGS)
 							errdetail_internal("%s", why)));
 		if (option->read == read_ca_file &&
 			!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
-			ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-							errmsg("permission denied to set option \"ca_file\""),
-							errhint("Only roles with the privileges of pg_read_server_files may name "
-									"a file of the server.")));
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied to set option \"ca_file\""),
+					 errhint("Only roles with the privileges of pg_read_server_files may name "
+							 "a file of the server.")));
 	}
 	PG_RETURN_VOID();
 }

@@ -101,8 +101,7 @@ on_header(char *line, size_t size, size_t count, void *arg)
 static curl_socket_t
 on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-	curl_socket_t fd =
-		socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	curl_socket_t fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 
 	if (fd != CURL_SOCKET_BAD)
 		ReserveExternalFD();
@@ -197,7 +196,8 @@ set_limits_and_security(SlTransfer *transfer)
 	SET(CURLOPT_SSL_VERIFYPEER, 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, 2L);
 	SET(CURLOPT_TIMEOUT_MS, (long) connection->timeout_ms);
-	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) Min(connection->connect_timeout_ms, connection->timeout_ms));
+	SET(CURLOPT_CONNECTTIMEOUT_MS,
+		(long) Min(connection->connect_timeout_ms, connection->timeout_ms));
 	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
 	SET(CURLOPT_PIPEWAIT, 1L);
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
@@ -315,8 +315,9 @@ failed_problem(SlTransfer *transfer, CURLcode code)
 						sl_max_response_size_kb);
 	if (transfer->out_of_memory)
 		return "There is not enough memory for the answer.";
-	return psprintf("%s.", sl_redact(transfer->request.connection,
-									 transfer->error[0] ? transfer->error : curl_easy_strerror(code)));
+	return psprintf("%s.",
+					sl_redact(transfer->request.connection,
+							  transfer->error[0] ? transfer->error : curl_easy_strerror(code)));
 }
 
 static void

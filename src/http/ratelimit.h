@@ -64,9 +64,12 @@ extern long sl_rate_acquire(const uint8 *key_hash, const SlRateLimit *limit,
 /* The granted request was sent at "sent" and answered at "answered". */
 extern void sl_rate_done(const SlRateTicket *ticket, TimestampTz sent, TimestampTz answered);
 
-/* The service counts otherwise than we do: learn from what it said. */
+/*
+ * The service counts otherwise than we do: learn from what it said in the answer to a request that
+ * was sent at "sent". What it says may be as old as that.
+ */
 extern void sl_rate_learn(const uint8 *key_hash, const SlRateLimit *limit,
-						  const SlRateHeaders *headers);
+						  const SlRateHeaders *headers, TimestampTz sent);
 
 /* The service refused (429): nobody may send with this key before "until". */
 extern void sl_rate_block(const uint8 *key_hash, TimestampTz until);

@@ -24,14 +24,14 @@ typedef enum SlTransferState
 
 struct SlTransfer
 {
-	dlist_node			   node;	/* in the list of all transfers that are not done */
-	MemoryContext		   context; /* holds the transfer and all its palloc'd strings */
-	MemoryContextCallback  cleanup;
-	SlRequest			   request;
-	SlResponse			   response;
-	SlTransferState		   state;
-	TimestampTz			   wake_at;
-	int					   retries_left;
+	dlist_node			  node;	   /* in the list of all transfers that are not done */
+	MemoryContext		  context; /* holds the transfer and all its palloc'd strings */
+	MemoryContextCallback cleanup;
+	SlRequest			  request;
+	SlResponse			  response;
+	SlTransferState		  state;
+	TimestampTz			  wake_at;
+	int					  retries_left;
 
 	/* The attempt under way; libcurl's and ours, in malloc's memory. */
 	CURL			  *easy;

@@ -33,14 +33,14 @@ typedef struct WatchedSocket
 
 int sl_max_response_size_kb = 64 * 1024;
 
-static CURLM	   *multi = NULL;
-static dlist_head	transfers = DLIST_STATIC_INIT(transfers); /* those not done */
+static CURLM		*multi = NULL;
+static dlist_head	 transfers = DLIST_STATIC_INIT(transfers); /* those not done */
 static WatchedSocket sockets[MAX_SOCKETS];
-static int			n_sockets = 0;
-static TimestampTz	curl_deadline = 0; /* 0: libcurl waits for nothing but sockets */
+static int			 n_sockets = 0;
+static TimestampTz	 curl_deadline = 0; /* 0: libcurl waits for nothing but sockets */
 static WaitEventSet *wait_set = NULL;
-static bool			wait_set_is_stale = true;
-static int			done_count = 0; /* transfers that ended since the last look */
+static bool			 wait_set_is_stale = true;
+static int			 done_count = 0; /* transfers that ended since the last look */
 
 static uint32 event_request = 0;
 static uint32 event_rate_limit = 0;
@@ -48,10 +48,10 @@ static uint32 event_rate_limit = 0;
 void
 sl_transport_define_settings(void)
 {
-	DefineCustomIntVariable("smartlead.max_response_size",
-							"The largest answer of Smartlead that is read.",
-							"A larger one ends the call with an error.", &sl_max_response_size_kb,
-							64 * 1024, 64, 1024 * 1024 - 1, PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"smartlead.max_response_size", "The largest answer of Smartlead that is read.",
+		"A larger one ends the call with an error.", &sl_max_response_size_kb, 64 * 1024, 64,
+		1024 * 1024 - 1, PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
 }
 
 /* ---- libcurl's wishes ---- */
@@ -165,9 +165,8 @@ static void
 try_to_start(SlTransfer *transfer, TimestampTz now)
 {
 	const SlRequest *request = &transfer->request;
-	long			 wait_ms = sl_rate_acquire(request->connection->key_hash,
-											   &request->connection->rate_limit, request->priority,
-											   &transfer->ticket);
+	long wait_ms = sl_rate_acquire(request->connection->key_hash, &request->connection->rate_limit,
+								   request->priority, &transfer->ticket);
 
 	if (wait_ms > 0)
 	{
@@ -272,7 +271,7 @@ start_what_is_due(TimestampTz now)
 {
 	dlist_mutable_iter iter;
 
-	dlist_foreach_modify(iter, &transfers)
+	dlist_foreach_modify (iter, &transfers)
 	{
 		SlTransfer *transfer = dlist_container(SlTransfer, node, iter.cur);
 
@@ -290,7 +289,7 @@ collect_what_ended(void)
 	while ((message = curl_multi_info_read(multi, &left)) != NULL)
 	{
 		CURLcode code = message->data.result;
-		char	*private = NULL;
+		char *private = NULL;
 
 		if (message->msg != CURLMSG_DONE)
 			continue;
@@ -320,7 +319,7 @@ next_deadline(TimestampTz deadline, bool *throttled)
 	*throttled = true;
 	if (curl_deadline != 0)
 		deadline = Min(deadline, curl_deadline);
-	dlist_foreach(iter, &transfers)
+	dlist_foreach (iter, &transfers)
 	{
 		SlTransfer *transfer = dlist_container(SlTransfer, node, iter.cur);
 
@@ -359,11 +358,9 @@ wait_once(TimestampTz deadline, uint32 wait_event)
 {
 	WaitEvent	events[MAX_EVENTS];
 	TimestampTz now = GetCurrentTimestamp();
-	long		timeout = deadline == DT_NOEND	? -1
-						  : deadline <= now		? 0
-						  : (deadline - now + 999) / 1000;
-	bool		latch_set = false;
-	int			n;
+	long timeout = deadline == DT_NOEND ? -1 : deadline <= now ? 0 : (deadline - now + 999) / 1000;
+	bool latch_set = false;
+	int	 n;
 
 	refresh_wait_set();
 	n = WaitEventSetWait(wait_set, timeout, events, MAX_EVENTS, wait_event);
@@ -392,9 +389,8 @@ sl_transport_run(void)
 void
 sl_transport_wait(long timeout_ms, uint32 wait_event)
 {
-	TimestampTz limit = timeout_ms < 0
-							? DT_NOEND
-							: TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+	TimestampTz limit =
+		timeout_ms < 0 ? DT_NOEND : TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
 
 	ensure_multi();
 	done_count = 0;
@@ -407,9 +403,9 @@ sl_transport_wait(long timeout_ms, uint32 wait_event)
 		if (done_count > 0)
 			return;
 		deadline = next_deadline(limit, &throttled);
-		if (wait_once(deadline, wait_event != 0	 ? wait_event
-								: throttled		 ? event_rate_limit
-												 : event_request))
+		if (wait_once(deadline, wait_event != 0 ? wait_event
+								: throttled		? event_rate_limit
+												: event_request))
 			return;
 		if (limit != DT_NOEND && GetCurrentTimestamp() >= limit)
 			return;

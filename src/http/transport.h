@@ -32,10 +32,10 @@ typedef struct SlRequest
 	const SlConnection *connection;
 	const char		   *endpoint; /* name for statistics and messages */
 	SlMethod			method;
-	const char		   *path;		 /* below base_url, begins with a slash, percent-encoded */
-	const char		   *query;		 /* "a=1&b=2", percent-encoded, or NULL; never the key */
-	const char		   *body;		 /* JSON, or NULL */
-	bool				repeatable;	 /* may be sent again when the outcome is in doubt */
+	const char		   *path;		   /* below base_url, begins with a slash, percent-encoded */
+	const char		   *query;		   /* "a=1&b=2", percent-encoded, or NULL; never the key */
+	const char		   *body;		   /* JSON, or NULL */
+	bool				repeatable;	   /* may be sent again when the outcome is in doubt */
 	bool				rows_expected; /* an empty 2xx body is retried */
 	SlRatePriority		priority;
 } SlRequest;

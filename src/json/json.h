@@ -51,10 +51,10 @@ typedef struct SlFieldAlias
 
 typedef struct SlShape
 {
-	const char			*nested;		  /* an object whose fields count as the row's own, or NULL */
-	const SlFieldAlias	*aliases;		  /* ended by a NULL field; for the row's own fields */
-	const SlFieldAlias	*nested_aliases;  /* the same for the nested object's */
-	bool				 dashes_are_null; /* "--" stands for a missing value */
+	const char		   *nested;			/* an object whose fields count as the row's own, or NULL */
+	const SlFieldAlias *aliases;		/* ended by a NULL field; for the row's own fields */
+	const SlFieldAlias *nested_aliases; /* the same for the nested object's */
+	bool				dashes_are_null; /* "--" stands for a missing value */
 } SlShape;
 
 /* Reads objects into rows of one type. Palloc'd in the current context. */

@@ -209,8 +209,8 @@ parse_all(const char *text, size_t length)
 cJSON *
 sl_json_parse(const char *text, size_t length, const char **why)
 {
-	TextScan	scan = {.text = text, .length = length};
-	cJSON **root;
+	TextScan scan = {.text = text, .length = length};
+	cJSON  **root;
 
 	if (memchr(text, '\0', length) != NULL || !pg_verify_mbstr(PG_UTF8, text, (int) length, true))
 		scan.why = "It is not valid UTF-8 text.";

@@ -22,7 +22,7 @@ struct SlRecordReader
 {
 	TupleDesc		 descriptor;
 	const SlShape	*shape;
-	int				 extra;	  /* the index of the column "extra", or -1 */
+	int				 extra;	   /* the index of the column "extra", or -1 */
 	int				 expected; /* where the next field's column probably is */
 	bool			 dashes_are_null;
 	JsonbParseState *extra_state;
@@ -256,7 +256,7 @@ read_fields(SlRecordReader *reader, const cJSON *object, const SlFieldAlias *ali
 	const cJSON	  *field;
 	char		  *problem;
 
-	cJSON_ArrayForEach(field, object)
+	cJSON_ArrayForEach (field, object)
 	{
 		if (!nested && shape != NULL && shape->nested != NULL && cJSON_IsObject(field) &&
 			strcmp(field->string, shape->nested) == 0)

@@ -126,9 +126,9 @@ set_scalar(JsonbValue *value, const cJSON *node)
 	else if (sl_json_is_number(node))
 	{
 		value->type = jbvNumeric;
-		value->val.numeric = DatumGetNumeric(DirectFunctionCall3(
-			numeric_in, CStringGetDatum(number_text(node)), ObjectIdGetDatum(InvalidOid),
-			Int32GetDatum(-1)));
+		value->val.numeric =
+			DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(number_text(node)),
+												ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 	}
 	else
 		value->type = jbvNull;
@@ -141,7 +141,7 @@ push_container(JsonbParseState **state, const cJSON *node)
 	const cJSON *child;
 
 	pushJsonbValue(state, is_object ? WJB_BEGIN_OBJECT : WJB_BEGIN_ARRAY, NULL);
-	cJSON_ArrayForEach(child, node)
+	cJSON_ArrayForEach (child, node)
 	{
 		if (is_object)
 		{

@@ -1,0 +1,560 @@
+/*
+ * http/ratelimit.c
+ *		The requests that one API key may make: sliding windows, shared by the whole cluster.
+ *
+ * Every key in use has a slot: the times of its last requests, in a ring. A request is granted when
+ * each of its connection's windows has room, and its time is noted at once, so that no two sessions
+ * can get the same place. Nothing here waits: who is refused is told when to ask again.
+ *
+ * With the module in shared_preload_libraries the slots are in shared memory and count for all
+ * sessions. Otherwise, and for a key that finds all shared slots taken, they are the backend's own.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#include "smartlead.h"
+
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "http/ratelimit.h"
+
+#define SHARED_SLOTS 64
+#define LOCAL_SLOTS 8
+#define MAX_WAITERS 16
+
+/*
+ * The service counts a request when it arrives there: after it was sent, before it was answered. A
+ * slow answer is slow for other reasons than the way to the service, so no more than this is
+ * allowed for.
+ */
+#define ARRIVAL_LAG (50 * INT64CONST(1000))
+
+/* For that long around the moment when a session may go, its place is kept from the dispatcher. */
+#define RESERVATION (50 * INT64CONST(1000))
+
+/*
+ * The ring is in the order of the grants, but an entry's time is when its request was sent, which
+ * connecting can delay. Counting backwards stops at an entry that is older by this than the window.
+ */
+#define MAX_SENDING_DELAY (60 * USECS_PER_SEC)
+
+/* What the service says about its next reset is believed up to this. */
+#define MAX_LEARNT_BLOCK (3600 * USECS_PER_SEC)
+
+/* Nobody is told to wait longer than this without asking again. */
+#define MAX_WAIT_MS INT64CONST(3600000)
+
+/* Set in an entry's time, whose lowest bit has no other use, until its request is answered. */
+#define UNDER_WAY INT64CONST(1)
+
+/* Requests with our key that were not ours, as the service's headers betray them. */
+typedef struct Foreign
+{
+	SlRateWindow window;
+	int32        count;
+	TimestampTz  until;
+} Foreign;
+
+/* A session that was refused, and the moment for which it was told to ask again. */
+typedef struct Waiter
+{
+	int         pid;
+	TimestampTz at;
+} Waiter;
+
+typedef struct Slot
+{
+	bool        used;
+	uint8       key_hash[SL_KEY_HASH_LENGTH];
+	uint64      first; /* sequence of this key's first entry; a slot's sequences never start anew */
+	uint64      next;
+	TimestampTz seen;    /* when the slot was last looked at */
+	TimestampTz last;    /* the latest time of any entry */
+	int64       longest; /* the longest window asked for, margin included */
+	TimestampTz blocked_until;
+	Foreign     foreign[SL_RATE_MAX_WINDOWS];
+	Waiter      waiters[MAX_WAITERS];
+} Slot;
+
+typedef int64 Ring[SL_RATE_MAX_COUNT];
+
+/* The rings are behind the slots: untouched ones cost no memory. */
+typedef struct SharedSlots
+{
+	LWLock lock;
+	Slot   slots[SHARED_SLOTS];
+	Ring   rings[SHARED_SLOTS];
+} SharedSlots;
+
+static SharedSlots *shared = NULL;
+static Slot         local_slots[LOCAL_SLOTS];
+static Ring         local_rings[LOCAL_SLOTS];
+
+/* A slot that is ours to look at, until release(). */
+typedef struct Access
+{
+	bool        shared;
+	int         number; /* local slots are numbered after the shared ones */
+	Slot       *slot;
+	int64      *ring;
+	TimestampTz now;
+} Access;
+
+Size
+sl_rate_shmem_size(void)
+{
+	return MAXALIGN(sizeof(SharedSlots));
+}
+
+void
+sl_rate_shmem_startup(void)
+{
+	bool found;
+	int  tranche;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("smartlead rate limits", sizeof(SharedSlots), &found);
+	if (!found)
+	{
+		memset(shared, 0, offsetof(SharedSlots, rings));
+		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
+	}
+	tranche = shared->lock.tranche;
+	LWLockRelease(AddinShmemInitLock);
+	LWLockRegisterTranche(tranche, "smartlead_rate");
+}
+
+/* A window is taken a little longer than it is: clocks differ, and so do ways through the net. */
+static int64
+span_of(const SlRateWindow *window)
+{
+	int64 period = window->period_ms * INT64CONST(1000);
+
+	return period + Min(Max(period / 200, 10 * INT64CONST(1000)), 250 * INT64CONST(1000));
+}
+
+static uint64
+oldest_sequence(const Slot *slot)
+{
+	if (slot->next - slot->first > SL_RATE_MAX_COUNT)
+		return slot->next - SL_RATE_MAX_COUNT;
+	return slot->first;
+}
+
+/*
+ * The clock was set back. All that the slot knows moves with it, else it would stay in force for as
+ * long as the clock takes to come back to where it was.
+ */
+static void
+move_back(Access *access, int64 step)
+{
+	Slot *slot = access->slot;
+
+	step += step & UNDER_WAY; /* even, to leave the mark alone */
+	for (uint64 s = oldest_sequence(slot); s < slot->next; s++)
+		access->ring[s % SL_RATE_MAX_COUNT] -= step;
+	for (int i = 0; i < SL_RATE_MAX_WINDOWS; i++)
+		slot->foreign[i].until -= step;
+	for (int i = 0; i < MAX_WAITERS; i++)
+		slot->waiters[i].at -= step;
+	slot->last -= step;
+	slot->blocked_until -= step;
+}
+
+static Access
+access_slot(bool is_shared, int i, TimestampTz now)
+{
+	Access access;
+
+	access.shared = is_shared;
+	access.number = is_shared ? i : SHARED_SLOTS + i;
+	access.slot = is_shared ? &shared->slots[i] : &local_slots[i];
+	access.ring = is_shared ? shared->rings[i] : local_rings[i];
+	access.now = now;
+	if (access.slot->used && now < access.slot->seen)
+		move_back(&access, access.slot->seen - now);
+	access.slot->seen = now;
+	return access;
+}
+
+static void
+release(Access *access)
+{
+	if (access->shared)
+		LWLockRelease(&shared->lock);
+}
+
+static int
+find_slot(const Slot *slots, int n_slots, const uint8 *key_hash)
+{
+	for (int i = 0; i < n_slots; i++)
+	{
+		if (slots[i].used && memcmp(slots[i].key_hash, key_hash, SL_KEY_HASH_LENGTH) == 0)
+			return i;
+	}
+	return -1;
+}
+
+/* Does the slot still say anything about what its key may do? */
+static bool
+in_force(const Slot *slot, TimestampTz now)
+{
+	if (!slot->used)
+		return false;
+	if (now < slot->blocked_until || now < slot->last + slot->longest + ARRIVAL_LAG)
+		return true;
+	for (int i = 0; i < SL_RATE_MAX_WINDOWS; i++)
+	{
+		if (now < slot->foreign[i].until)
+			return true;
+	}
+	return false;
+}
+
+/* A slot for a key that has none: the one not looked at for longest. -1: all are in force. */
+static int
+make_slot(Slot *slots, int n_slots, const uint8 *key_hash, TimestampTz now, bool force)
+{
+	int    victim = -1;
+	Slot  *slot;
+	uint64 next;
+
+	for (int i = 0; i < n_slots; i++)
+	{
+		if (!force && in_force(&slots[i], now))
+			continue;
+		if (victim < 0 || slots[i].seen < slots[victim].seen)
+			victim = i;
+	}
+	if (victim < 0)
+		return -1;
+
+	slot = &slots[victim];
+	next = slot->next;
+	memset(slot, 0, sizeof(*slot));
+	slot->first = slot->next = next;
+	slot->used = true;
+	memcpy(slot->key_hash, key_hash, SL_KEY_HASH_LENGTH);
+	slot->seen = now;
+	return victim;
+}
+
+static void
+warn_about_local_slot(void)
+{
+	static bool warned = false;
+
+	if (warned)
+		return;
+	warned = true;
+	ereport(WARNING, errmsg("more than %d Smartlead API keys are in use at once", SHARED_SLOTS),
+			errdetail("This session counts its requests by itself; the limit may be exceeded by "
+					  "several sessions together."));
+}
+
+/* The key's slot, made if need be, and locked if it is shared. */
+static Access
+access_key(const uint8 *key_hash)
+{
+	TimestampTz now;
+	int         i;
+
+	/* A key that began with a slot of our own stays there while that is in force. */
+	i = find_slot(local_slots, LOCAL_SLOTS, key_hash);
+	now = GetCurrentTimestamp();
+	if (i >= 0 && (!shared || in_force(&local_slots[i], now)))
+		return access_slot(false, i, now);
+
+	if (shared)
+	{
+		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+		now = GetCurrentTimestamp();
+		i = find_slot(shared->slots, SHARED_SLOTS, key_hash);
+		if (i < 0)
+			i = make_slot(shared->slots, SHARED_SLOTS, key_hash, now, false);
+		if (i >= 0)
+			return access_slot(true, i, now);
+		LWLockRelease(&shared->lock);
+		warn_about_local_slot();
+	}
+
+	i = make_slot(local_slots, LOCAL_SLOTS, key_hash, now, false);
+	if (i < 0)
+		i = make_slot(local_slots, LOCAL_SLOTS, key_hash, now, true);
+	return access_slot(false, i, now);
+}
+
+/*
+ * Counts the requests that may have reached the service after "since". *oldest: when, at the
+ * earliest, the first of them did.
+ */
+static int
+count_since(const Access *access, TimestampTz since, TimestampTz *oldest)
+{
+	const Slot *slot = access->slot;
+	uint64      stop = oldest_sequence(slot);
+	int         count = 0;
+
+	*oldest = DT_NOEND;
+	for (uint64 s = slot->next; s > stop; s--)
+	{
+		int64 entry = access->ring[(s - 1) % SL_RATE_MAX_COUNT];
+		int64 latest = (entry & UNDER_WAY) ? entry + ARRIVAL_LAG : entry;
+
+		if (latest > since)
+		{
+			count++;
+			*oldest = Min(*oldest, entry > since ? entry : latest);
+		}
+		else if (entry < since - MAX_SENDING_DELAY)
+			break;
+	}
+	return count;
+}
+
+static bool
+same_window(const SlRateWindow *a, const SlRateWindow *b)
+{
+	return a->count == b->count && a->period_ms == b->period_ms;
+}
+
+/* What others take of a window, and until when we believe that. */
+static int
+count_foreign(const Access *access, const SlRateWindow *window, TimestampTz *until)
+{
+	for (int i = 0; i < SL_RATE_MAX_WINDOWS; i++)
+	{
+		const Foreign *foreign = &access->slot->foreign[i];
+
+		if (access->now < foreign->until && same_window(&foreign->window, window))
+		{
+			*until = foreign->until;
+			return foreign->count;
+		}
+	}
+	*until = DT_NOEND;
+	return 0;
+}
+
+static bool
+is_waiting(const Waiter *waiter, TimestampTz now)
+{
+	return now >= waiter->at - RESERVATION && now < waiter->at + RESERVATION;
+}
+
+/* Room for the dispatcher is what the sessions that are due now leave. Returns when it may be. */
+static TimestampTz
+background_turn(const Access *access, int room)
+{
+	TimestampTz turn = DT_NOEND;
+	int         waiting = 0;
+
+	for (int i = 0; i < MAX_WAITERS; i++)
+	{
+		const Waiter *waiter = &access->slot->waiters[i];
+
+		if (is_waiting(waiter, access->now))
+		{
+			waiting++;
+			turn = Min(turn, waiter->at + RESERVATION);
+		}
+	}
+	return room > waiting ? access->now : turn;
+}
+
+/* The earliest moment at which a request may be granted: now, or when it is worth asking again. */
+static TimestampTz
+earliest_grant(const Access *access, const SlRateLimit *limit, SlRatePriority priority)
+{
+	TimestampTz at = Max(access->now, access->slot->blocked_until);
+	int         room = PG_INT32_MAX;
+
+	for (int i = 0; i < limit->n_windows; i++)
+	{
+		const SlRateWindow *window = &limit->window[i];
+		int64               span = span_of(window);
+		TimestampTz         oldest;
+		TimestampTz         until;
+		int                 free;
+
+		free = window->count - count_since(access, access->now - span, &oldest) -
+			   count_foreign(access, window, &until);
+		if (free <= 0)
+			at = Max(at, oldest == DT_NOEND ? until : Min(oldest + span, until));
+		room = Min(room, free);
+	}
+	if (at > access->now || priority == SL_RATE_INTERACTIVE)
+		return at;
+	return background_turn(access, room);
+}
+
+/* Remembers that this session waits for a place at "at"; 0: that it waits no more. */
+static void
+note_waiter(const Access *access, TimestampTz at)
+{
+	Waiter *waiters = access->slot->waiters;
+	int     chosen = 0;
+
+	for (int i = 0; i < MAX_WAITERS; i++)
+	{
+		if (waiters[i].pid == MyProcPid)
+		{
+			waiters[i].at = at;
+			return;
+		}
+		if (waiters[i].at < waiters[chosen].at)
+			chosen = i;
+	}
+	if (at != 0)
+	{
+		waiters[chosen].pid = MyProcPid;
+		waiters[chosen].at = at;
+	}
+}
+
+static void
+grant(const Access *access, const SlRateLimit *limit, SlRateTicket *ticket)
+{
+	Slot *slot = access->slot;
+
+	ticket->slot = access->number;
+	ticket->sequence = slot->next++;
+	access->ring[ticket->sequence % SL_RATE_MAX_COUNT] = access->now | UNDER_WAY;
+	slot->last = Max(slot->last, access->now);
+	for (int i = 0; i < limit->n_windows; i++)
+		slot->longest = Max(slot->longest, span_of(&limit->window[i]));
+}
+
+long
+sl_rate_acquire(const uint8 *key_hash, const SlRateLimit *limit, SlRatePriority priority,
+				SlRateTicket *ticket)
+{
+	Access      access = access_key(key_hash);
+	TimestampTz at = earliest_grant(&access, limit, priority);
+
+	ticket->slot = -1;
+	ticket->sequence = 0;
+	if (at <= access.now)
+		grant(&access, limit, ticket);
+	if (priority == SL_RATE_INTERACTIVE)
+		note_waiter(&access, at <= access.now ? 0 : at);
+	release(&access);
+
+	if (at <= access.now)
+		return 0;
+	return (long) Min((at - access.now + 999) / 1000, MAX_WAIT_MS);
+}
+
+void
+sl_rate_done(const SlRateTicket *ticket, TimestampTz sent, TimestampTz answered)
+{
+	bool   is_shared = ticket->slot < SHARED_SLOTS;
+	Access access;
+
+	if (ticket->slot < 0)
+		return;
+	if (is_shared)
+		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	access = access_slot(is_shared, is_shared ? ticket->slot : ticket->slot - SHARED_SLOTS,
+						 GetCurrentTimestamp());
+
+	/* The slot may have gone to another key, or the ring round, since the request was granted. */
+	if (ticket->sequence >= oldest_sequence(access.slot) && ticket->sequence < access.slot->next)
+	{
+		int64      *entry = &access.ring[ticket->sequence % SL_RATE_MAX_COUNT];
+		TimestampTz arrival = Min(Min(answered, sent + ARRIVAL_LAG), access.now);
+
+		*entry = (Max(*entry, arrival) + UNDER_WAY) & ~UNDER_WAY;
+		access.slot->last = Max(access.slot->last, *entry);
+	}
+	release(&access);
+}
+
+/* The window that the service's limit speaks of: the longest with that count, or NULL. */
+static const SlRateWindow *
+window_with_count(const SlRateLimit *limit, int64 count)
+{
+	const SlRateWindow *found = NULL;
+
+	for (int i = 0; i < limit->n_windows; i++)
+	{
+		const SlRateWindow *window = &limit->window[i];
+
+		if (window->count == count && (!found || window->period_ms > found->period_ms))
+			found = window;
+	}
+	return found;
+}
+
+static void
+learn_foreign(const Access *access, const SlRateWindow *window, int64 used, TimestampTz sent)
+{
+	TimestampTz oldest;
+	int64       foreign_count;
+	int         chosen = 0;
+	Foreign    *foreign = access->slot->foreign;
+
+	/*
+	 * The service said so at some time since the request was sent. Of our own requests it cannot
+	 * have counted more than those that reached it since a window before that, and what it counted
+	 * beyond them is not ours.
+	 */
+	foreign_count = used - count_since(access, Min(sent, access->now) - span_of(window), &oldest);
+	if (foreign_count <= 0)
+		return;
+
+	for (int i = 0; i < SL_RATE_MAX_WINDOWS; i++)
+	{
+		if (same_window(&foreign[i].window, window))
+		{
+			chosen = i;
+			break;
+		}
+		if (foreign[i].until < foreign[chosen].until)
+			chosen = i;
+	}
+
+	/* Requests of ours under way hide some of the others': the most that was seen holds. */
+	if (same_window(&foreign[chosen].window, window) && access->now < foreign[chosen].until &&
+		foreign_count < foreign[chosen].count)
+		return;
+	foreign[chosen].window = *window;
+	foreign[chosen].count = (int32) foreign_count;
+	foreign[chosen].until = access->now + span_of(window);
+}
+
+void
+sl_rate_learn(const uint8 *key_hash, const SlRateLimit *limit, const SlRateHeaders *headers,
+			  TimestampTz sent)
+{
+	const SlRateWindow *window = window_with_count(limit, headers->limit);
+	Access              access;
+
+	if (headers->limit < 0 || headers->remaining < 0)
+		return;
+	if (window == NULL && (headers->remaining > 0 || headers->reset < 0))
+		return;
+
+	access = access_key(key_hash);
+	if (window)
+		learn_foreign(&access, window, headers->limit - headers->remaining, sent);
+	else
+	{
+		int64 left = headers->reset - timestamptz_to_time_t(access.now);
+
+		if (left > 0 && left < MAX_LEARNT_BLOCK / USECS_PER_SEC)
+			access.slot->blocked_until =
+				Max(access.slot->blocked_until, time_t_to_timestamptz(headers->reset));
+	}
+	release(&access);
+}
+
+void
+sl_rate_block(const uint8 *key_hash, TimestampTz until)
+{
+	Access access = access_key(key_hash);
+
+	access.slot->blocked_until = Max(access.slot->blocked_until, until);
+	release(&access);
+}
