@@ -48,7 +48,8 @@ time_curl()
 	for _ in $(seq "$runs"); do
 		start=$(date +%s%N)
 		curl -s --compressed "$@" -o /dev/null \
-			"$SMARTLEAD_SANDBOX_URL/campaigns/$campaign/leads?api_key=sandbox-key-alpha&limit=100&offset=[0-$((leads - 1)):100]"
+			"$SMARTLEAD_SANDBOX_URL/campaigns/$campaign/leads?api_key=sandbox-key-alpha&limit=100&offset=[0-$((leads - 1)):100]" \
+			2>/dev/null # --parallel shows its progress even with --silent
 		end=$(date +%s%N)
 		echo $(((end - start) / 1000))
 	done | median | awk '{ print $1 / 1000 }'
