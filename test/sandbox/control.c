@@ -18,6 +18,7 @@ reset_all(void)
 	faults_reset();
 	log_reset();
 	deliver_reset();
+	shift_reset();
 }
 
 static void
@@ -35,7 +36,10 @@ set_switches(Call *call)
 	if (!switches_merge(call->body, why, sizeof(why)))
 		reply_error(call, 400, why);
 	else
+	{
+		shift_reset();
 		reply_json(call, 200, switches_dump());
+	}
 }
 
 static void

@@ -264,21 +264,25 @@ generated_passes(Workspace *workspace, int64_t campaign, int64_t index, const Fi
 }
 
 /*
- * How the order has shifted since the listing began: so many rows came in at its head, or went from
- * it; or two neighbours changed places. The first page begins anew.
+ * How the order has shifted since the switch was set: with each page but the first, a row comes in at
+ * the head of the list, or goes from it, or two neighbours change places.
  */
 static int64_t shifted = 0;
 static int64_t swapped_at = -1;
+
+void
+shift_reset(void)
+{
+	shifted = 0;
+	swapped_at = -1;
+}
 
 static void
 shift_once(int64_t offset)
 {
 	if (offset == 0)
-	{
-		shifted = 0;
-		swapped_at = -1;
-	}
-	else if (switch_is("shift", "swap"))
+		return;
+	if (switch_is("shift", "swap"))
 		swapped_at = offset;
 	else if (!switch_is("shift", "none"))
 		shifted++;
