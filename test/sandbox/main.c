@@ -402,6 +402,8 @@ loop(struct MHD_Daemon *daemon)
 
 		next = delivery < next ? delivery : next;
 		timeout = next == INT64_MAX ? 60000 : next > now ? next - now : 0;
+		/* A resumed connection is taken up by one run and served by the next. */
+		MHD_run(daemon);
 		MHD_run(daemon);
 		if (MHD_get_timeout(daemon, &mhd_timeout) == MHD_YES && (int64_t) mhd_timeout < timeout)
 			timeout = (int64_t) mhd_timeout;
