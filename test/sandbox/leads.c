@@ -296,7 +296,7 @@ index_at(int64_t place)
 		return place < shifted ? -1 : place - shifted;
 	if (switch_is("shift", "delete"))
 		return place + shifted;
-	if (switch_is("shift", "swap") && (place == swapped_at || place == swapped_at + 1))
+	if (swapped_at >= 0 && (place == swapped_at || place == swapped_at + 1))
 		return place == swapped_at ? place + 1 : place - 1;
 	return place;
 }
