@@ -1,100 +1,160 @@
-# One rate limit per API key: sessions keep it together, as fast as it allows, and learn from what
-# Smartlead says.
+# The rate limit: one key, one limit, however many sessions, connections and strangers use it.
 use strict;
 use warnings;
 
+use List::Util qw(max min sum);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use SmartleadSession;
 use SmartleadTest;
 use Test::More;
+use Time::HiRes qw(time);
 
-my $node = smartlead_node('main');
-my $mapping = "CREATE USER MAPPING FOR CURRENT_USER SERVER";
+my $node = smartlead_node('main', conf => "smartlead.connection = sandbox\nlog_statement = none\n");
 
-sub limited
+sub limit
 {
-	my ($name, $limit, %more) = @_;
-	connect_sandbox($node, name => $name, options => { rate_limit => $limit, %{ $more{options} || {} } },
-		$more{key} ? (key => $more{key}) : ());
+	my ($server, $limit) = @_;
+	$node->safe_psql('postgres', "ALTER SERVER $server OPTIONS (SET rate_limit '$limit')");
+	return;
 }
 
-# Runs the SQL in so many sessions at once; dies if one fails.
-sub at_once
+# So many calls, one after the other, in each of so many sessions at once.
+sub calls
 {
-	my ($sessions, $sql) = @_;
-	my @runs = map {
-		my ($in, $out, $err) = ($sql, '', '');
-		[ IPC::Run::start([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres') ],
-				\$in, \$out, \$err), \$err ]
-	} 1 .. $sessions;
-	$_->[0]->finish or die ${ $_->[1] } for @runs;
+	my ($on, $calls, @sessions) = @_;
+	my $sql = "DO \$\$ BEGIN FOR i IN 1 .. $calls LOOP "
+	  . 'PERFORM smartlead_get_campaign(549768); COMMIT; END LOOP; END $$';
+	$_->start_sqlstate($sql) for @sessions;
+	return join ' ', map { $_->finish_sqlstate } @sessions;
 }
 
-sub log_entries
+sub sessions
 {
-	return @{ sandbox_get('/_sandbox/log') };
+	my ($on, $count) = @_;
+	return map { SmartleadSession->new($on) } 1 .. $count;
 }
 
-# 60 requests of four sessions, with a limit that the service enforces: five times two seconds are
-# the least that it can take.
-limited('shared', '10/2s');
+# From the arrival of the first request to that of the last, in seconds.
+sub duration
+{
+	my @at = map { $_->{at} } @{ sandbox_get('/_sandbox/log') };
+	return (max(@at) - min(@at)) / 1000;
+}
+
+sub throttled
+{
+	return sandbox_get('/_sandbox/counts')->{throttled};
+}
+
+# The most requests that arrived within any span of that many milliseconds.
+sub most_within
+{
+	my ($span) = @_;
+	my @at = sort { $a <=> $b } map { $_->{at} } @{ sandbox_get('/_sandbox/log') };
+	my $most = 0;
+	for my $i (0 .. $#at)
+	{
+		$most = max($most, scalar grep { $_ >= $at[$i] && $_ < $at[$i] + $span } @at);
+	}
+	return $most;
+}
+
+my @four = sessions($node, 4);
+
+# ---- four sessions, ten requests in two seconds, enforced: the floor is five full windows ----
+
+limit('sandbox', '10/2s');
 sandbox_post('/_sandbox/config', { rate_limit => '10/2s' });
-at_once(4, q{SELECT count(*) FROM generate_series(1, 15) AS n, LATERAL (SELECT smartlead_pause_lead(549768, 3499513771 + n * 0, 'shared')) AS p});
-my @log = log_entries();
-is(scalar(@log), 60, 'sixty requests');
-is(scalar(grep { $_->{status} == 429 } @log), 0, 'none was refused');
-my $took = ($log[-1]{at} - $log[0]{at}) / 1000;
-cmp_ok($took, '<=', 1.1 * 10, "in at most 1.1 of the floor ($took s)");
-cmp_ok($took, '>=', 10, 'and not faster than allowed');
-is( $node->safe_psql('postgres', q{SELECT throttled > 0 AND retries = 0 FROM smartlead_stat_requests WHERE connection = 'shared'}),
-	't', 'the waits are counted');
+is(calls($node, 15, @four), '00000 00000 00000 00000', '60 calls of 4 sessions at once succeed');
+is(throttled(), 0, 'none of them was refused');
+is(sandbox_get('/_sandbox/counts')->{requests}, 60, 'none was made twice');
+cmp_ok(duration(), '<=', 1.1 * 10, 'they take at most 1.1 of the least time that there is');
+note sprintf '60 requests took %.2f s, the floor is 10 s', duration();
 
-# Two connections with one key keep one limit; another key has its own.
-sandbox_post('/_sandbox/reset');
-$node->restart; # forgets the last seconds
-limited('twin', '10/2s');
-limited('other', '10/2s', key => 'sandbox-key-beta');
-$node->safe_psql('postgres', q{SELECT smartlead_pause_lead(549768, 3499513771, 'shared') FROM generate_series(1, 10)});
-$node->safe_psql('postgres', q{SELECT count(*) FROM smartlead_list_campaigns(connection => 'other')});
-$node->safe_psql('postgres', q{SELECT count(*) FROM smartlead_list_campaigns(connection => 'twin')});
-@log = log_entries();
-cmp_ok($log[-1]{at} - $log[0]{at}, '>=', 1990, 'the eleventh request of the key waited');
-cmp_ok($log[10]{at} - $log[9]{at}, '<', 1500, 'the other key did not');
+# ---- two connections with the same key share its limit ----
 
-# 429: everybody with this key waits as long as Retry-After says.
+connect_sandbox($node, name => 'second', options => { rate_limit => '5/1s' });
 sandbox_post('/_sandbox/reset');
-sandbox_post('/_sandbox/fault', { kind => 'status', status => 429, headers => { 'Retry-After' => '2' } });
-at_once(3, q{SELECT count(*) FROM smartlead_list_campaigns(connection => 'sandbox')});
-@log = log_entries();
-is(scalar(grep { $_->{status} == 429 } @log), 1, 'one refusal');
-my ($refused) = grep { $_->{status} == 429 } @log;
-my @early = grep { $_->{n} > $refused->{n} && $_->{at} - $refused->{at} > 60 && $_->{at} - $refused->{at} < 1990 } @log;
-is(scalar(@early), 0, 'and nobody asked before the time was over');
-sandbox_post('/_sandbox/reset');
-sandbox_post('/_sandbox/fault', { kind => 'status', status => 429 });
-$node->safe_psql('postgres', q{SELECT count(*) FROM smartlead_list_campaigns(connection => 'sandbox')});
-@log = log_entries();
-cmp_ok($log[1]{at} - $log[0]{at}, '>=', 450, 'without Retry-After, it waits by itself');
+limit('sandbox', '5/1s');
+sandbox_post('/_sandbox/config', { rate_limit => '5/1s' });
+$_->query('SET smartlead.connection = second') for @four[ 2, 3 ];
+is(calls($node, 5, @four), '00000 00000 00000 00000', 'two connections with one key');
+is(throttled(), 0, 'share its limit');
+cmp_ok(most_within(1000), '<=', 5, 'as the log shows');
+$_->query('RESET smartlead.connection') for @four;
 
-# Somebody else uses the key as well: what the headers say is believed.
+# ---- refusals ----
+
+# Somebody else has used up the key: all sessions wait as long as the refusal says.
 sandbox_post('/_sandbox/reset');
+limit('sandbox', '100/1s');
+sandbox_post('/_sandbox/fault',
+	{ kind => 'status', status => 429, headers => { 'Retry-After' => '2' } });
+$four[0]->start_sqlstate('SELECT smartlead_get_campaign(549768)');
+ok(wait_until(sub { throttled() == 1 }, 'the refusal'), 'a call is refused');
+is(calls($node, 1, @four[ 1 .. 3 ]), '00000 00000 00000', 'the other sessions succeed');
+is($four[0]->finish_sqlstate, '00000', 'and so does the call that was refused');
+my @at = map { $_->{at} } @{ sandbox_get('/_sandbox/log') };
+is(scalar @at, 5, 'with one request more than calls');
+cmp_ok(min(@at[ 1 .. 4 ]) - $at[0], '>=', 1990, 'none was sent before the time that it named');
+
+# Refused without a word about when: later and later.
+sandbox_post('/_sandbox/reset');
+sandbox_post('/_sandbox/fault', { kind => 'status', status => 429, times => 2 });
+is(calls($node, 1, $four[0]), '00000', 'a refusal without Retry-After is waited out');
+@at = map { $_->{at} } @{ sandbox_get('/_sandbox/log') };
+cmp_ok($at[1] - $at[0], '>=', 499, 'by half a second at least');
+cmp_ok($at[2] - $at[1], '>=', 999, 'and then by more');
+
+sandbox_post('/_sandbox/reset');
+$node->safe_psql('postgres', q{ALTER SERVER sandbox OPTIONS (ADD max_retries '1')});
+sandbox_post('/_sandbox/fault', { kind => 'status', status => 429, times => -1 });
+is(calls($node, 1, $four[0]), 'SL429', 'for ever refused: an error');
+$node->safe_psql('postgres', 'ALTER SERVER sandbox OPTIONS (DROP max_retries)');
+
+# ---- strangers ----
+
+# Another program uses the key, and the answers' headers tell: we leave it its share. One session,
+# since what several have under way at once hides some of the other's requests for a moment.
+for my $headers (0, 1)
+{
+	sandbox_post('/_sandbox/reset');
+	limit('sandbox', 'none');
+	sandbox_post('/_sandbox/config',
+		{ rate_limit => '20/2s', rate_headers => $headers ? \1 : \0, retry_after => \0 });
+	wait_until(sub { $four[0]->sqlstate('SELECT smartlead_get_campaign(549768)') eq '00000' }, 'calm');
+	sandbox_post('/_sandbox/reset');
+	sandbox_post('/_sandbox/config',
+		{ rate_limit => '20/2s', rate_headers => $headers ? \1 : \0 });
+	http_request('GET', sandbox_url() . '/campaigns/549768?api_key=sandbox-key-alpha') for 1 .. 12;
+	limit('sandbox', '20/2s');
+	is(calls($node, 15, $four[0]), '00000', 'calls beside a stranger succeed');
+	if ($headers)
+	{
+		is(throttled(), 0, 'without a refusal, learnt from the headers');
+	}
+	else
+	{
+		cmp_ok(throttled(), '>', 0, 'who betrays himself by refusals when no header tells');
+	}
+}
+
+# ---- no limit; and no shared memory ----
+
+sandbox_post('/_sandbox/reset');
+limit('sandbox', 'none');
+is(calls($node, 50, @four), '00000 00000 00000 00000', 'without a limit');
+cmp_ok(most_within(2000), '>', 20, 'nothing is held back');
+
+$node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
 $node->restart;
-sandbox_post('/_sandbox/config', { rate_limit => '10/3s' });
-limited('learning', '10/3s');
-my $url = sandbox_url() . '/leads/fetch-categories?api_key=sandbox-key-alpha';
-http_request('GET', $url) for 1 .. 6;
-$node->safe_psql('postgres', q{SELECT smartlead_ping('learning') FROM generate_series(1, 8)});
-@log = log_entries();
-is(scalar(grep { $_->{status} == 429 } @log), 0, 'foreign requests are taken into account');
-
-# Without preload, a session keeps the limit by itself.
 sandbox_post('/_sandbox/reset');
-sandbox_post('/_sandbox/config', { rate_limit => '10/2s' });
-$node->append_conf('postgresql.conf', q{shared_preload_libraries = ''});
-$node->restart;
-$node->safe_psql('postgres', q{SELECT smartlead_pause_lead(549768, 3499513771, 'shared') FROM generate_series(1, 12)});
-@log = log_entries();
-is(scalar(grep { $_->{status} == 429 } @log), 0, 'no refusal without preload');
-cmp_ok($log[-1]{at} - $log[0]{at}, '>=', 1990, 'and the limit is kept');
+limit('sandbox', '10/1s');
+sandbox_post('/_sandbox/config', { rate_limit => '10/1s' });
+my ($alone) = sessions($node, 1);
+is(calls($node, 35, $alone), '00000', 'a session without shared memory');
+is(throttled(), 0, 'keeps the limit by itself');
+cmp_ok(duration(), '<=', 1.1 * 3 + 0.2, 'and loses no time');
 
 done_testing();
