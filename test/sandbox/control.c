@@ -14,6 +14,7 @@ reset_all(void)
 {
 	switches_reset();
 	workspaces_reset();
+	shift_reset();
 	limits_reset();
 	faults_reset();
 	log_reset();
