@@ -19,7 +19,6 @@ reset_all(void)
 	faults_reset();
 	log_reset();
 	deliver_reset();
-	shift_reset();
 }
 
 static void
@@ -37,10 +36,7 @@ set_switches(Call *call)
 	if (!switches_merge(call->body, why, sizeof(why)))
 		reply_error(call, 400, why);
 	else
-	{
-		shift_reset();
 		reply_json(call, 200, switches_dump());
-	}
 }
 
 static void

@@ -276,13 +276,6 @@ shift_reset(void)
 	shifted = swapped_at = 0;
 }
 
-void
-shift_reset(void)
-{
-	shifted = 0;
-	swapped_at = -1;
-}
-
 static void
 shift_once(int64_t offset)
 {

@@ -118,7 +118,6 @@ extern void lead_by_email(Call *call);
 extern void lead_by_id(Call *call);
 extern void lead_campaigns(Call *call);
 extern void list_leads(Call *call);
-extern void shift_reset(void);
 extern void add_leads(Call *call);
 extern void update_lead(Call *call);
 extern void delete_lead(Call *call);
