@@ -163,7 +163,8 @@ smartlead_retry_event(PG_FUNCTION_ARGS)
 	int64		id = PG_GETARG_INT64(0), event_id;
 	FailedEvent failed = {0};
 	SlEvent		event;
-	bool		is_new;
+	SlEventRow	row;
+	int			n_new;
 
 	PreventCommandIfReadOnly("smartlead_retry_event()");
 	SPI_connect();
@@ -176,9 +177,10 @@ smartlead_retry_event(PG_FUNCTION_ARGS)
 						errmsg("the role that subscribed to this event exists no more")));
 	sl_payload_read(failed.payload, failed.source.received_at, &event);
 	sl_event_plans_forget(); /* in a session, the extension may have moved since the last call */
-	is_new = sl_event_insert(&event, &failed.source, false, &event_id);
+	sl_event_row(&event, &failed.source, &row);
+	n_new = sl_events_insert(&row, 1, failed.source.role, false, &event_id);
 	SPI_finish();
-	if (!is_new)
+	if (n_new == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(event_id);
 }

@@ -26,15 +26,14 @@
 static uint64
 remove_from(const char *table, Oid role)
 {
-	static const uint8 nobody[SL_FINGERPRINT_LENGTH] = {0};
-	SlUserContext	   self;
-	Oid				   relation = sl_extension_relation(table);
-	char			  *name;
+	SlUserContext self;
+	Oid			  relation = sl_extension_relation(table);
+	char		 *name;
 
 	if (!OidIsValid(relation))
 		return 0;
 	name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), table);
-	sl_event_timers_start(nobody);
+	sl_limit_start(NULL);
 	sl_become_user(role, &self);
 	if (SPI_execute(psprintf("DELETE FROM %s WHERE id IN (SELECT id FROM (SELECT id, received_at"
 							 " FROM %s ORDER BY id LIMIT %d) AS oldest WHERE received_at <"
@@ -43,7 +42,7 @@ remove_from(const char *table, Oid role)
 					false, 0) != SPI_OK_DELETE)
 		elog(ERROR, "could not remove old events");
 	sl_become_oneself(&self);
-	sl_event_timers_stop();
+	sl_limit_stop();
 	return SPI_processed;
 }
 
@@ -88,7 +87,7 @@ sl_retention_step(void)
 		MemoryContextSwitchTo(caller);
 		EmitErrorReport();
 		FlushErrorState();
-		sl_event_timers_stop();
+		sl_limit_stop();
 		AbortCurrentTransaction();
 	}
 	PG_END_TRY();

@@ -36,8 +36,14 @@
 
 #include "webhook/webhook.h"
 
-/* A transaction takes no more events once it has lasted this long. */
+/* A transaction takes no more events once it has lasted this long, or holds so many bytes. */
 #define LONG_US 200000
+#define LARGE_BYTES (16 * 1024 * 1024)
+
+/* A statement gets more rows as long as the one before it was quick, fewer when triggers are slow. */
+#define FIRST_ROWS 32
+#define QUICK_US 20000
+#define SLOW_US 100000
 
 #define CAREFUL_BATCH 64
 #define CAREFUL_FOR_US 10000000
@@ -52,6 +58,7 @@ bool sl_store_wants_probe = false;
 static int64		 careful_until = 0;
 static int64		 trouble_since = 0; /* 0: none */
 static MemoryContext batch_context = NULL;
+static int			 rows_per_statement = FIRST_ROWS;
 
 /* The requests of one transaction, and what has become of them. */
 typedef struct Batch
@@ -63,6 +70,11 @@ typedef struct Batch
 	bool			careful;
 	bool			last_try; /* of a batch of one: what fails now is recorded */
 	int				events, stored, duplicates, failed;
+	size_t			bytes;
+
+	SlEventRow *rows; /* that wait for the next statement; in the plain way only */
+	int			n_rows;
+	Oid			role; /* of all of them */
 
 	/* The trigger that was cut off in the attempt before this one needn't be tried again. */
 	const ErrorData *known_error;
@@ -117,7 +129,7 @@ end_failed_transaction(MemoryContext caller)
 	MemoryContextSwitchTo(caller);
 	error = CopyErrorData();
 	FlushErrorState();
-	sl_event_timers_stop();
+	sl_limit_stop();
 	AbortCurrentTransaction();
 	MemoryContextSwitchTo(caller);
 	return error;
@@ -127,8 +139,7 @@ end_failed_transaction(MemoryContext caller)
 static void
 lock_table(void)
 {
-	static const uint8 nobody[SL_FINGERPRINT_LENGTH] = {0};
-	Oid				   relation = sl_events_relation();
+	Oid relation = sl_events_relation();
 
 	if (!OidIsValid(relation))
 		ereport(ERROR,
@@ -137,9 +148,9 @@ lock_table(void)
 		return;
 	PG_TRY();
 	{
-		sl_event_timers_start(nobody);
+		sl_limit_start(NULL);
 		LockRelationOid(relation, RowExclusiveLock);
-		sl_event_timers_stop();
+		sl_limit_stop();
 	}
 	PG_CATCH();
 	{
@@ -161,12 +172,49 @@ record(Batch *batch, const SlHttpRequest *request, const SlSource *source, SlEve
 	batch->failed++;
 }
 
+/* Inserts the rows that wait, and learns how many at once are right. */
+static void
+insert_waiting(Batch *batch)
+{
+	int64 start = sl_now_us(), took;
+	int	  n_new;
+
+	if (batch->n_rows == 0)
+		return;
+	n_new = sl_events_insert(batch->rows, batch->n_rows, batch->role, true, NULL);
+	batch->stored += n_new;
+	batch->duplicates += batch->n_rows - n_new;
+	took = sl_now_us() - start;
+	if (took > SLOW_US)
+		rows_per_statement = Max(rows_per_statement / 2, 1);
+	else if (took < QUICK_US && batch->n_rows == rows_per_statement)
+		rows_per_statement = Min(rows_per_statement * 2, sl_max_batch);
+	batch->n_rows = 0;
+	batch->rows = NULL;
+}
+
+/* Puts an event among the rows that wait. */
 static void
 insert_plainly(Batch *batch, SlEvent *event, const SlSource *source)
 {
-	int64 id;
+	/* Its row is made of the rows before it. */
+	if (sl_is_timeless_change(event) || (batch->n_rows > 0 && batch->role != source->role))
+		insert_waiting(batch);
+	if (batch->rows == NULL)
+		batch->rows = palloc(sizeof(SlEventRow) * Max(rows_per_statement, 1));
+	batch->role = source->role;
+	sl_event_row(event, source, &batch->rows[batch->n_rows++]);
+	if (batch->n_rows >= rows_per_statement)
+		insert_waiting(batch);
+}
 
-	if (sl_event_insert(event, source, true, &id))
+static void
+insert_alone(Batch *batch, SlEvent *event, const SlSource *source)
+{
+	SlEventRow row;
+
+	sl_event_row(event, source, &row);
+	if (sl_events_insert(&row, 1, source->role, true, NULL) > 0)
 		batch->stored++;
 	else
 		batch->duplicates++;
@@ -193,7 +241,7 @@ insert_carefully(Batch *batch, const SlHttpRequest *request, SlEvent *event, con
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		insert_plainly(batch, event, source);
+		insert_alone(batch, event, source);
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
@@ -203,7 +251,7 @@ insert_carefully(Batch *batch, const SlHttpRequest *request, SlEvent *event, con
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
-		sl_event_timers_stop();
+		sl_limit_stop();
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
@@ -338,18 +386,24 @@ run_transaction(Batch *batch)
 	int64 start = sl_now_us();
 
 	batch->done = batch->events = batch->stored = batch->duplicates = batch->failed = 0;
+	batch->bytes = 0;
+	batch->rows = NULL;
+	batch->n_rows = 0;
 	pgstat_report_activity(STATE_RUNNING, "storing events");
 	PG_TRY();
 	{
 		begin_transaction();
 		lock_table();
-		while (batch->done < batch->n && (batch->done == 0 || sl_now_us() - start < LONG_US))
+		while (batch->done < batch->n &&
+			   (batch->done == 0 || (sl_now_us() - start < LONG_US && batch->bytes < LARGE_BYTES)))
 		{
+			batch->bytes += batch->requests[batch->done]->length;
 			batch->now_request = batch->done;
 			batch->now_event = 0;
 			batch->status[batch->done] = store_request(batch, batch->requests[batch->done]);
 			batch->done++;
 		}
+		insert_waiting(batch);
 		commit_transaction();
 	}
 	PG_CATCH();
@@ -466,7 +520,7 @@ store_gathered(Batch *batch)
 {
 	ErrorData *error;
 
-	if (sl_now_us() < careful_until)
+	if (sl_now_us() < careful_until || sl_limit_was_broken())
 	{
 		store_carefully(batch);
 		return;
@@ -479,7 +533,8 @@ store_gathered(Batch *batch)
 	else
 	{
 		careful_until = sl_now_us() + CAREFUL_FOR_US;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		rows_per_statement = FIRST_ROWS;
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && batch->n_rows == 1)
 		{
 			batch->known_error = error;
 			batch->known_request = batch->now_request;

@@ -84,10 +84,11 @@ typedef struct SlReceiverStats
 	pg_atomic_uint64 connections;	 /* open now */
 	pg_atomic_uint64 evicted;		 /* closed to make room, or for taking too long */
 	pg_atomic_uint64 last_stored_at; /* a TimestampTz */
-	/* The event whose trigger would not be cancelled, for which the process had to end. */
+	/* The event whose triggers run, and one whose trigger would not be stopped (limits.c). */
 	bool  running;
-	bool  stubborn;
 	uint8 fingerprint[SL_FINGERPRINT_LENGTH];
+	int64 stubborn_at; /* of sl_now_us(); 0: there was none */
+	uint8 stubborn[SL_FINGERPRINT_LENGTH];
 } SlReceiverStats;
 
 extern Size				sl_webhook_shmem_size(void);
@@ -175,19 +176,44 @@ typedef struct SlSource
 	const char *request_id; /* or NULL */
 } SlSource;
 
+#define SL_EVENT_COLUMNS 26
+
+/* A row of smartlead_events without its id, in the order of the columns of insert.c. */
+typedef struct SlEventRow
+{
+	uint8 fingerprint[SL_FINGERPRINT_LENGTH];
+	Datum values[SL_EVENT_COLUMNS];
+	bool  nulls[SL_EVENT_COLUMNS];
+} SlEventRow;
+
+/* The row must stay where it is: a value points into it. In a transaction and SPI. */
+extern void sl_event_row(const SlEvent *event, const SlSource *source, SlEventRow *row);
+
+/* The rows that the next call of smartlead_arriving_events() returns. */
+extern void sl_rows_offer(SlEventRow *rows, int n);
+
 /*
- * Inserts an event as its role, and announces it. False: it was there already. *id is its id if it
- * is new. "limited": within smartlead.trigger_timeout, as a receiver must. In a transaction and SPI.
+ * Inserts rows as a role, and announces the new ones. Returns their number: the others were there
+ * already. *id, if given, is the first new one's. "limited": within smartlead.trigger_timeout, as a
+ * receiver must. In a transaction and SPI.
  */
-extern bool sl_event_insert(SlEvent *event, const SlSource *source, bool limited, int64 *id);
+extern int sl_events_insert(SlEventRow *rows, int n, Oid role, bool limited, int64 *id);
 
-/* The time limit, for a receiver; to be stopped after an error, too. */
-extern void sl_event_timers_start(const uint8 *fingerprint);
-extern void sl_event_timers_stop(void);
+/* The relation and its name, looked up anew after sl_event_plans_forget(). */
+extern Oid	 sl_events_relation(void);
+extern char *sl_events_name(void);
+extern void	 sl_event_plans_forget(void);
 
-/* The relations of the extension, looked up anew after they have changed (insert.c). */
-extern Oid	sl_events_relation(void);
-extern void sl_event_plans_forget(void);
+/*
+ * The limit of time for triggers (limits.c), of the event with that fingerprint, or with NULL of
+ * several. To be stopped after an error, too.
+ */
+extern void sl_limit_start(const uint8 *fingerprint);
+extern void sl_limit_stop(void);
+
+/* Had a receiver to be ended lately because of a trigger? Because of one for this very event? */
+extern bool sl_limit_was_broken(void);
+extern bool sl_limit_was_broken_by(const uint8 *fingerprint);
 
 /* One HTTP request. Malloc'd; lives as long as libmicrohttpd serves it. */
 typedef struct SlHttpRequest
