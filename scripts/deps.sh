@@ -58,6 +58,7 @@ probe_build()
 	need 'has_header cjson/cJSON.h' libcjson-dev
 	need 'has_header microhttpd.h' libmicrohttpd-dev
 	need 'has_header openssl/evp.h' libssl-dev
+	need 'has_header zlib.h' zlib1g-dev
 	if [ -n "${PG_CONFIG:-}" ]; then
 		command -v "$PG_CONFIG" >/dev/null || die "PG_CONFIG=$PG_CONFIG: no such program"
 		has_pgxs || die "$PG_CONFIG names an installation without PGXS"
@@ -87,15 +88,27 @@ done
 
 [ ${#missing[@]} -gt 0 ] || exit 0
 
+# Before apt's lists are there, the major version may be unknown: then Debian's own names say it.
+names()
+{
+	local major
+	major=$(postgres_major)
+	if [ -n "$major" ]; then
+		printf '%s\n' "${missing[@]//MAJOR/$major}"
+	else
+		printf '%s\n' "${missing[@]}" | sed 's/server-dev-MAJOR/server-dev-all/; s/-MAJOR//'
+	fi | paste -sd' '
+}
+
 command -v apt-get >/dev/null ||
-	die "missing: ${missing[*]} (Debian's names); install them in this system's way, there is no apt-get"
+	die "missing: $(names) (Debian's names); install them in this system's way, there is no apt-get"
 if [ "$(id -u)" -eq 0 ]; then
 	as_root=()
 elif command -v sudo >/dev/null; then
 	as_root=(sudo)
 	[ -t 0 ] || as_root=(sudo -n)
 else
-	die "missing: ${missing[*]}; to install them, run this as root or install sudo"
+	die "missing: $(names); to install them, run this as root or install sudo"
 fi
 
 mkdir -p build
@@ -112,8 +125,7 @@ if [ ${#as_root[@]} -gt 0 ] && [ -t 0 ]; then
 fi
 apt update
 packages=()
-for package in "${missing[@]}"; do
-	package=${package/MAJOR/$(postgres_major)}
+for package in $(names); do
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || packages+=("$package")
 done
 say "installing with apt-get: ${packages[*]}"

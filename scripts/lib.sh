@@ -76,13 +76,13 @@ install_extension()
 stage_tests()
 {
 	local sql
-	cp -r test "$1/test"
+	cp -r test docs "$1/" # the examples of the documents are tested as well
 	mkdir -p "$1/test/expected" "$1/scripts" "$1/build" "$1/tmp_check"
 	cp scripts/prove.pl "$1/scripts"
 	for sql in test/sql/*.sql; do # a test without an expected output fails, but does not end the run
 		touch "$1/test/expected/$(basename "$sql" .sql).out"
 	done
-	chmod -R go+rX "$1/test" "$1/scripts"
+	chmod -R go+rX "$1/test" "$1/docs" "$1/scripts"
 	[ "$(id -u)" -ne 0 ] || chown -R "$run_user" "$1"
 }
 
@@ -116,8 +116,8 @@ start_cluster() # start_cluster DIR
 
 stop_cluster() # stop_cluster DIR
 {
-	[ ! -f "$1/data/postmaster.pid" ] ||
-		"${as_user[@]}" "$bindir/pg_ctl" -D "$1/data" -m fast -t 300 stop >/dev/null
+	[ ! -f "$1/data/postmaster.pid" ] || # pg_ctl wants a directory that its user may enter
+		(cd "$1" && "${as_user[@]}" "$bindir/pg_ctl" -D "$1/data" -m fast -t 300 stop >/dev/null)
 }
 
 # start_sandbox BINARY DIR [OPTION...]: the imitation Smartlead on a free port, its files in DIR.

@@ -277,16 +277,17 @@ timeout_problem(SlTransfer *transfer)
 	curl_easy_getinfo(transfer->easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
 	curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &connected);
 	curl_easy_getinfo(transfer->easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte);
-	if (resolved == 0)
+	/* On a connection that is reused there was nothing to look up or to connect. */
+	if (first_byte > 0)
+		phase = "while reading the answer";
+	else if (was_sent(transfer))
+		phase = "while waiting for the answer";
+	else if (resolved == 0)
 		phase = "while looking up the host's name";
 	else if (connected == 0)
 		phase = "while connecting";
-	else if (!was_sent(transfer))
-		phase = "in the TLS handshake";
-	else if (first_byte == 0)
-		phase = "while waiting for the answer";
 	else
-		phase = "while reading the answer";
+		phase = "in the TLS handshake";
 	return psprintf("The time limit was reached %s (connect_timeout is %d ms, timeout is %d ms).",
 					phase, connection->connect_timeout_ms, connection->timeout_ms);
 }
@@ -335,7 +336,8 @@ count_attempt(SlTransfer *transfer)
 	transfer->latency_us += total;
 	transfer->bytes_received += received + header_size;
 	transfer->bytes_sent += request_size;
-	sl_rate_done(&transfer->ticket, transfer->granted_at + pretransfer, GetCurrentTimestamp());
+	transfer->sent_at = transfer->granted_at + pretransfer;
+	sl_rate_done(&transfer->ticket, transfer->sent_at, GetCurrentTimestamp());
 }
 
 /* Reads what came of the attempt into the response, before libcurl's handle goes. */
