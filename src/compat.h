@@ -16,10 +16,16 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/guc.h"
-#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 130000
 #error "smartlead needs PostgreSQL 13 or newer"
+#endif
+
+/* 14: wait events have a header of their own. */
+#if PG_VERSION_NUM >= 140000
+#include "utils/wait_event.h"
+#else
+#include "pgstat.h"
 #endif
 
 /* 18: the module says its name and version. */
