@@ -213,12 +213,60 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.smartlead_webhook_url(name) IS
 'Makes a webhook to be entered at Smartlead by hand and returns its URL, which holds a secret and can''t be shown again. Each call makes another one.';
 
-CREATE FUNCTION @extschema@.smartlead_rotate_webhook_url(webhook bigint, overlap interval DEFAULT '1 day')
+CREATE FUNCTION @extschema@.smartlead_subscribe(
+	campaign_id bigint DEFAULT NULL,
+	events text[] DEFAULT '{EMAIL_SENT,EMAIL_OPEN,EMAIL_LINK_CLICK,EMAIL_REPLY,LEAD_UNSUBSCRIBED,LEAD_CATEGORY_UPDATED}',
+	categories text[] DEFAULT NULL,
+	client_id bigint DEFAULT NULL,
+	level text DEFAULT NULL,
+	name text DEFAULT NULL,
+	connection name DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.smartlead_subscribe(bigint, text[], text[], bigint, text, text, name) IS
+'Registers a webhook at Smartlead that leads to this database, for a campaign, for a client, or with level => ''user'' for the whole workspace, and returns its id in smartlead_webhooks. categories: whose changes to tell; all of the workspace if not given. (POST /campaigns/{campaign_id}/webhooks or POST /webhook/create)';
+
+CREATE FUNCTION @extschema@.smartlead_rotate_webhook(webhook bigint, overlap interval DEFAULT '1 day')
 RETURNS text
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION @extschema@.smartlead_rotate_webhook_url(bigint, interval) IS
-'Makes a new URL of a webhook and returns it. The old one goes on to work for the time of the overlap.';
+COMMENT ON FUNCTION @extschema@.smartlead_rotate_webhook(bigint, interval) IS
+'Gives a webhook a new URL, also at Smartlead unless it was made by hand, and returns it. The old one goes on to work for the time of the overlap.';
+
+CREATE FUNCTION @extschema@.smartlead_unsubscribe_webhook(webhook bigint)
+RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.smartlead_unsubscribe_webhook(bigint) IS
+'Removes a webhook at Smartlead and refuses its requests from then on. False: it had ended already. (DELETE /campaigns/{campaign_id}/webhooks or DELETE /webhook/delete)';
+
+CREATE TYPE @extschema@.smartlead_webhook AS (
+	id bigint,
+	name text,
+	webhook_url text,
+	campaign_id bigint,
+	event_types jsonb,
+	categories jsonb,
+	is_active boolean,
+	created_at timestamptz,
+	updated_at timestamptz,
+	extra jsonb
+);
+
+COMMENT ON TYPE @extschema@.smartlead_webhook IS 'a webhook as Smartlead has it; fields without a column are in extra';
+COMMENT ON COLUMN @extschema@.smartlead_webhook.id IS 'Smartlead''s id; smartlead_webhooks.remote_id';
+COMMENT ON COLUMN @extschema@.smartlead_webhook.webhook_url IS 'of ours it holds a secret';
+
+CREATE FUNCTION @extschema@.smartlead_list_webhooks(
+	campaign_id bigint,
+	max_rows bigint DEFAULT NULL,
+	connection name DEFAULT NULL)
+RETURNS SETOF @extschema@.smartlead_webhook
+AS 'MODULE_PATHNAME', 'smartlead_listing' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.smartlead_list_webhooks(bigint, bigint, name) IS
+'The webhooks of a campaign, ours and others''. Smartlead lists no others; for those at client and user level see smartlead_webhooks. (GET /campaigns/{campaign_id}/webhooks)';
 
 CREATE FUNCTION @extschema@.smartlead_revoke_webhook(webhook bigint)
 RETURNS boolean
@@ -386,7 +434,10 @@ REVOKE ALL ON FUNCTION
 	@extschema@.smartlead_arriving_events(),
 	@extschema@.smartlead_tokens_changed(),
 	@extschema@.smartlead_webhook_url(name),
-	@extschema@.smartlead_rotate_webhook_url(bigint, interval),
+	@extschema@.smartlead_subscribe(bigint, text[], text[], bigint, text, text, name),
+	@extschema@.smartlead_rotate_webhook(bigint, interval),
+	@extschema@.smartlead_unsubscribe_webhook(bigint),
+	@extschema@.smartlead_list_webhooks(bigint, bigint, name),
 	@extschema@.smartlead_revoke_webhook(bigint),
 	@extschema@.smartlead_secure_webhook(bigint, text, text, boolean),
 	@extschema@.smartlead_retry_event(bigint),
@@ -401,7 +452,10 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION
 	@extschema@.smartlead_arriving_events(),
 	@extschema@.smartlead_webhook_url(name),
-	@extschema@.smartlead_rotate_webhook_url(bigint, interval),
+	@extschema@.smartlead_subscribe(bigint, text[], text[], bigint, text, text, name),
+	@extschema@.smartlead_rotate_webhook(bigint, interval),
+	@extschema@.smartlead_unsubscribe_webhook(bigint),
+	@extschema@.smartlead_list_webhooks(bigint, bigint, name),
 	@extschema@.smartlead_revoke_webhook(bigint),
 	@extschema@.smartlead_secure_webhook(bigint, text, text, boolean),
 	@extschema@.smartlead_retry_event(bigint),

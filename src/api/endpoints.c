@@ -34,6 +34,13 @@ static const SlShape campaign_lead_shape = {
 	.dashes_are_null = true,
 };
 
+static const SlFieldAlias webhook_aliases[] = {
+	{"email_campaign_id", "campaign_id"},
+	{NULL, NULL},
+};
+
+static const SlShape webhook_shape = {.aliases = webhook_aliases};
+
 /* ---- parameters that many endpoints have ---- */
 
 #define CAMPAIGN_ID                                                                                \
@@ -357,6 +364,103 @@ const SlEndpoint sl_endpoints[] = {
 		.count_field = "totalDomainAdded",
 		.params = PARAMS({"domains", SL_IN_BODY, SL_TEXTS, .required = true, .wire = "domain_block_list", .max_elements = 1000},
 						 {"client_id", SL_IN_BODY, SL_BIGINT}),
+	},
+
+	/* ---- webhooks ---- */
+	{
+		.name = "list_webhooks",
+		.kind = SL_LISTING,
+		.method = SL_GET,
+		.path = "/campaigns/{campaign_id}/webhooks",
+		.repeatable = true,
+		.shape = &webhook_shape,
+		.params = PARAMS(CAMPAIGN_ID),
+	},
+	{
+		.name = "create_campaign_webhook",
+		.kind = SL_ACTION,
+		.method = SL_POST,
+		.path = "/campaigns/{campaign_id}/webhooks",
+		/* Sent twice, it makes two webhooks. */
+		.repeatable = false,
+		.fixed_body = "\"id\":null",
+		.params = PARAMS(CAMPAIGN_ID,
+						 {"name", SL_IN_BODY, SL_TEXT, .required = true},
+						 {"webhook_url", SL_IN_BODY, SL_TEXT, .required = true},
+						 {"event_types", SL_IN_BODY, SL_TEXTS, .required = true},
+						 {"categories", SL_IN_BODY, SL_TEXTS, .required = true}),
+	},
+	{
+		.name = "update_campaign_webhook",
+		.kind = SL_ACTION,
+		.method = SL_POST,
+		.path = "/campaigns/{campaign_id}/webhooks",
+		.repeatable = true,
+		.params = PARAMS(CAMPAIGN_ID,
+						 {"id", SL_IN_BODY, SL_BIGINT, .required = true},
+						 {"name", SL_IN_BODY, SL_TEXT, .required = true},
+						 {"webhook_url", SL_IN_BODY, SL_TEXT, .required = true},
+						 {"event_types", SL_IN_BODY, SL_TEXTS, .required = true},
+						 {"categories", SL_IN_BODY, SL_TEXTS, .required = true}),
+	},
+	{
+		.name = "delete_campaign_webhook",
+		.kind = SL_ACTION,
+		.method = SL_DELETE,
+		.path = "/campaigns/{campaign_id}/webhooks",
+		.repeatable = true,
+		.params = PARAMS(CAMPAIGN_ID,
+						 {"id", SL_IN_BODY, SL_BIGINT, .required = true}),
+	},
+	{
+		.name = "delete_campaign_webhook",
+		.kind = SL_ACTION,
+		.method = SL_DELETE,
+		.path = "/campaigns/{campaign_id}/webhooks/{webhook_id}",
+		.repeatable = true,
+		.params = PARAMS(CAMPAIGN_ID,
+						 {"webhook_id", SL_IN_PATH, SL_BIGINT, .required = true}),
+	},
+	{
+		.name = "create_webhook",
+		.kind = SL_ACTION,
+		.method = SL_POST,
+		.path = "/webhook/create",
+		.repeatable = false,
+		.params = PARAMS({"name", SL_IN_BODY, SL_TEXT, .required = true},
+						 {"webhook_url", SL_IN_BODY, SL_TEXT, .required = true},
+						 {"association_type", SL_IN_BODY, SL_TEXT, .required = true},
+						 {"client_id", SL_IN_BODY, SL_BIGINT},
+						 {"event_type_map", SL_IN_BODY, SL_OBJECT, .required = true},
+						 {"category_id_map", SL_IN_BODY, SL_OBJECT, .required = true}),
+	},
+	{
+		.name = "update_webhook",
+		.kind = SL_ACTION,
+		.method = SL_PUT,
+		.path = "/webhook/update/{webhook_id}",
+		.repeatable = true,
+		.params = PARAMS({"webhook_id", SL_IN_PATH, SL_BIGINT, .required = true},
+						 {"name", SL_IN_BODY, SL_TEXT, .required = true},
+						 {"webhook_url", SL_IN_BODY, SL_TEXT, .required = true},
+						 {"event_types", SL_IN_BODY, SL_TEXTS, .required = true},
+						 {"categories", SL_IN_BODY, SL_TEXTS, .required = true}),
+	},
+	{
+		.name = "delete_webhook",
+		.kind = SL_ACTION,
+		.method = SL_DELETE,
+		.path = "/webhook/delete",
+		.repeatable = true,
+		.params = PARAMS({"id", SL_IN_BODY, SL_BIGINT, .required = true}),
+	},
+	{
+		.name = "delete_webhook",
+		.kind = SL_ACTION,
+		.method = SL_DELETE,
+		.path = "/webhook/delete/{webhook_id}",
+		.repeatable = true,
+		.params = PARAMS({"webhook_id", SL_IN_PATH, SL_BIGINT, .required = true}),
 	},
 	{.name = NULL},
 };

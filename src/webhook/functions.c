@@ -6,17 +6,14 @@
  */
 #include "smartlead.h"
 
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 
 #include "connection/connection.h"
 #include "webhook/registry.h"
 #include "webhook/webhook.h"
 
 PG_FUNCTION_INFO_V1(smartlead_webhook_url);
-PG_FUNCTION_INFO_V1(smartlead_rotate_webhook_url);
 PG_FUNCTION_INFO_V1(smartlead_revoke_webhook);
 PG_FUNCTION_INFO_V1(smartlead_secure_webhook);
 
@@ -49,29 +46,6 @@ smartlead_webhook_url(PG_FUNCTION_ARGS)
 	SPI_connect();
 	sl_registry_add(&webhook);
 	result = text_result(sl_webhook_url(sl_registry_add_token(webhook.id, DT_NOEND)), caller);
-	SPI_finish();
-	PG_RETURN_TEXT_P(result);
-}
-
-/*
- * smartlead_rotate_webhook_url(webhook bigint, overlap interval) → text
- */
-Datum
-smartlead_rotate_webhook_url(PG_FUNCTION_ARGS)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	TimestampTz	  end = DatumGetTimestampTz(DirectFunctionCall2(
-		  timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()), PG_GETARG_DATUM(1)));
-	SlWebhook	  webhook;
-	text		 *result;
-
-	PreventCommandIfReadOnly("smartlead_rotate_webhook_url()");
-	SPI_connect();
-	sl_registry_get(PG_GETARG_INT64(0), &webhook);
-	if (webhook.ended)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("webhook " INT64_FORMAT " has ended", webhook.id)));
-	result = text_result(sl_webhook_url(sl_registry_add_token(webhook.id, end)), caller);
 	SPI_finish();
 	PG_RETURN_TEXT_P(result);
 }

@@ -116,7 +116,7 @@ heed_signals(Receiver *receiver)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
-		receiver->listen_at = sl_now_us();
+		receiver->listen_at = receiver->look_around_at = sl_now_us();
 	}
 }
 

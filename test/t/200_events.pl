@@ -196,7 +196,7 @@ is(send_body($second, $body, { 'X-Smartlead-Signature' => 'x' }), 401, 'but neve
 secure('NULL');
 
 # Rotation and revocation
-my $rotated = $node->safe_psql('postgres', "SET ROLE app; SELECT smartlead_rotate_webhook_url($id, '3 s')");
+my $rotated = $node->safe_psql('postgres', "SET ROLE app; SELECT smartlead_rotate_webhook($id, '3 s')");
 is(send_event($second, \%sent), 200, 'the old URL works');
 is(send_event($rotated, \%sent), 200, 'the new one too');
 ok(wait_until(sub { send_event($second, \%sent) == 404 }, 'end of the overlap'), 'the old one ends');
