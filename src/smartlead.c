@@ -11,6 +11,7 @@
 #include "connection/connection.h"
 #include "http/ratelimit.h"
 #include "http/transport.h"
+#include "queue/queue.h"
 #include "stats/stats.h"
 
 SL_MODULE_MAGIC("smartlead", SMARTLEAD_VERSION);
@@ -27,12 +28,13 @@ shmem_startup(void)
 		previous_shmem_startup_hook();
 	sl_rate_shmem_startup();
 	sl_stats_shmem_startup();
+	sl_queue_shmem_startup();
 }
 
 static Size
 shmem_size(void)
 {
-	return add_size(sl_rate_shmem_size(), sl_stats_shmem_size());
+	return add_size(add_size(sl_rate_shmem_size(), sl_stats_shmem_size()), sl_queue_shmem_size());
 }
 
 #ifdef SL_HAVE_SHMEM_REQUEST_HOOK
@@ -52,6 +54,7 @@ _PG_init(void)
 {
 	sl_connection_define_settings();
 	sl_transport_define_settings();
+	sl_queue_define_settings();
 	MarkGUCPrefixReserved("smartlead");
 
 	if (!process_shared_preload_libraries_in_progress)

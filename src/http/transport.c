@@ -258,6 +258,12 @@ sl_transfer_start(const SlRequest *request)
 	return transfer;
 }
 
+bool
+sl_transfer_is_waiting(const SlTransfer *transfer)
+{
+	return transfer->state == SL_WAITING && transfer->response.attempts == 0;
+}
+
 void
 sl_transfer_free(SlTransfer *transfer)
 {

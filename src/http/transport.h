@@ -73,6 +73,9 @@ extern const SlResponse *sl_transfer_wait(SlTransfer *transfer);
 /* The answer if it is there already, else NULL. */
 extern const SlResponse *sl_transfer_poll(SlTransfer *transfer);
 
+/* Does it still wait for the limiter's leave, so that giving it up now leaves no trace? */
+extern bool sl_transfer_is_waiting(const SlTransfer *transfer);
+
 /* Gives everything back now; no request of it goes on. */
 extern void sl_transfer_free(SlTransfer *transfer);
 
