@@ -71,7 +71,7 @@ demo:
 demo-stop:
 	@$(TELL) scripts/demo.sh stop
 bench:
-	@$(TELL) scripts/bench.sh
+	@$(TELL) BENCH='$(BENCH)' scripts/bench.sh
 
 sandbox:
 	@$(MAKE) -C test/sandbox

@@ -58,6 +58,7 @@ probe_build()
 	need 'has_header cjson/cJSON.h' libcjson-dev
 	need 'has_header microhttpd.h' libmicrohttpd-dev
 	need 'has_header openssl/evp.h' libssl-dev
+	need 'has_header zlib.h' zlib1g-dev
 	if [ -n "${PG_CONFIG:-}" ]; then
 		command -v "$PG_CONFIG" >/dev/null || die "PG_CONFIG=$PG_CONFIG: no such program"
 		has_pgxs || die "$PG_CONFIG names an installation without PGXS"

@@ -116,8 +116,8 @@ start_cluster() # start_cluster DIR
 
 stop_cluster() # stop_cluster DIR
 {
-	[ ! -f "$1/data/postmaster.pid" ] ||
-		"${as_user[@]}" "$bindir/pg_ctl" -D "$1/data" -m fast -t 300 stop >/dev/null
+	[ ! -f "$1/data/postmaster.pid" ] || # pg_ctl wants a directory that its user may enter
+		(cd "$1" && "${as_user[@]}" "$bindir/pg_ctl" -D "$1/data" -m fast -t 300 stop >/dev/null)
 }
 
 # start_sandbox BINARY DIR [OPTION...]: the imitation Smartlead on a free port, its files in DIR.

@@ -335,7 +335,8 @@ count_attempt(SlTransfer *transfer)
 	transfer->latency_us += total;
 	transfer->bytes_received += received + header_size;
 	transfer->bytes_sent += request_size;
-	sl_rate_done(&transfer->ticket, transfer->granted_at + pretransfer, GetCurrentTimestamp());
+	transfer->sent_at = transfer->granted_at + pretransfer;
+	sl_rate_done(&transfer->ticket, transfer->sent_at, GetCurrentTimestamp());
 }
 
 /* Reads what came of the attempt into the response, before libcurl's handle goes. */

@@ -23,6 +23,10 @@
 #define LOCAL_SLOTS 8
 #define MAX_WAITERS 16
 
+/* A window's margin is half a percent, within these bounds. */
+#define MIN_MARGIN (10 * INT64CONST(1000))
+#define MAX_MARGIN (250 * INT64CONST(1000))
+
 /*
  * The service counts a request when it arrives there: after it was sent, before it was answered. A
  * slow answer is slow for other reasons than the way to the service, so no more than this is
@@ -45,6 +49,14 @@
 /* Nobody is told to wait longer than this without asking again. */
 #define MAX_WAIT_MS INT64CONST(3600000)
 
+/*
+ * A request under way was perhaps sent long after it was granted, when it had to connect first. As
+ * long as it is not answered it counts as if it had been, for up to a window's length, in these
+ * bounds.
+ */
+#define MIN_UNCERTAINTY ARRIVAL_LAG
+#define MAX_UNCERTAINTY USECS_PER_SEC
+
 /* Set in an entry's time, whose lowest bit has no other use, until its request is answered. */
 #define UNDER_WAY INT64CONST(1)
 
@@ -52,29 +64,29 @@
 typedef struct Foreign
 {
 	SlRateWindow window;
-	int32        count;
-	TimestampTz  until;
+	int32		 count;
+	TimestampTz	 until;
 } Foreign;
 
 /* A session that was refused, and the moment for which it was told to ask again. */
 typedef struct Waiter
 {
-	int         pid;
+	int			pid;
 	TimestampTz at;
 } Waiter;
 
 typedef struct Slot
 {
-	bool        used;
-	uint8       key_hash[SL_KEY_HASH_LENGTH];
-	uint64      first; /* sequence of this key's first entry; a slot's sequences never start anew */
-	uint64      next;
-	TimestampTz seen;    /* when the slot was last looked at */
-	TimestampTz last;    /* the latest time of any entry */
-	int64       longest; /* the longest window asked for, margin included */
+	bool		used;
+	uint8		key_hash[SL_KEY_HASH_LENGTH];
+	uint64		first; /* sequence of this key's first entry; a slot's sequences never start anew */
+	uint64		next;
+	TimestampTz seen;	 /* when the slot was last looked at */
+	TimestampTz last;	 /* the latest time of any entry */
+	int64		longest; /* the longest window asked for, margin included */
 	TimestampTz blocked_until;
-	Foreign     foreign[SL_RATE_MAX_WINDOWS];
-	Waiter      waiters[MAX_WAITERS];
+	Foreign		foreign[SL_RATE_MAX_WINDOWS];
+	Waiter		waiters[MAX_WAITERS];
 } Slot;
 
 typedef int64 Ring[SL_RATE_MAX_COUNT];
@@ -88,16 +100,16 @@ typedef struct SharedSlots
 } SharedSlots;
 
 static SharedSlots *shared = NULL;
-static Slot         local_slots[LOCAL_SLOTS];
-static Ring         local_rings[LOCAL_SLOTS];
+static Slot			local_slots[LOCAL_SLOTS];
+static Ring			local_rings[LOCAL_SLOTS];
 
 /* A slot that is ours to look at, until release(). */
 typedef struct Access
 {
-	bool        shared;
-	int         number; /* local slots are numbered after the shared ones */
-	Slot       *slot;
-	int64      *ring;
+	bool		shared;
+	int			number; /* local slots are numbered after the shared ones */
+	Slot	   *slot;
+	int64	   *ring;
 	TimestampTz now;
 } Access;
 
@@ -111,7 +123,7 @@ void
 sl_rate_shmem_startup(void)
 {
 	bool found;
-	int  tranche;
+	int	 tranche;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	shared = ShmemInitStruct("smartlead rate limits", sizeof(SharedSlots), &found);
@@ -125,13 +137,25 @@ sl_rate_shmem_startup(void)
 	LWLockRegisterTranche(tranche, "smartlead_rate");
 }
 
+static int64
+period_of(const SlRateWindow *window)
+{
+	return window->period_ms * INT64CONST(1000);
+}
+
 /* A window is taken a little longer than it is: clocks differ, and so do ways through the net. */
 static int64
 span_of(const SlRateWindow *window)
 {
-	int64 period = window->period_ms * INT64CONST(1000);
+	int64 margin = period_of(window) / 200;
 
-	return period + Min(Max(period / 200, 10 * INT64CONST(1000)), 250 * INT64CONST(1000));
+	return period_of(window) + Min(Max(margin, MIN_MARGIN), MAX_MARGIN);
+}
+
+static int64
+uncertainty_of(const SlRateWindow *window)
+{
+	return Min(Max(period_of(window), MIN_UNCERTAINTY), MAX_UNCERTAINTY);
 }
 
 static uint64
@@ -202,7 +226,7 @@ in_force(const Slot *slot, TimestampTz now)
 {
 	if (!slot->used)
 		return false;
-	if (now < slot->blocked_until || now < slot->last + slot->longest + ARRIVAL_LAG)
+	if (now < slot->blocked_until || now < slot->last + slot->longest + MAX_UNCERTAINTY)
 		return true;
 	for (int i = 0; i < SL_RATE_MAX_WINDOWS; i++)
 	{
@@ -216,7 +240,7 @@ in_force(const Slot *slot, TimestampTz now)
 static int
 make_slot(Slot *slots, int n_slots, const uint8 *key_hash, TimestampTz now, bool force)
 {
-	int    victim = -1;
+	int	   victim = -1;
 	Slot  *slot;
 	uint64 next;
 
@@ -258,7 +282,7 @@ static Access
 access_key(const uint8 *key_hash)
 {
 	TimestampTz now;
-	int         i;
+	int			i;
 
 	/* A key that began with a slot of our own stays there while that is in force. */
 	i = find_slot(local_slots, LOCAL_SLOTS, key_hash);
@@ -286,26 +310,31 @@ access_key(const uint8 *key_hash)
 }
 
 /*
- * Counts the requests that may have reached the service after "since". *oldest: when, at the
- * earliest, the first of them did.
+ * Counts the requests that may have reached the service after "since", those under way if they were
+ * granted at most "uncertainty" before. *oldest: when, at the earliest, the first of them did.
  */
 static int
-count_since(const Access *access, TimestampTz since, TimestampTz *oldest)
+count_since(const Access *access, TimestampTz since, int64 uncertainty, TimestampTz *oldest)
 {
 	const Slot *slot = access->slot;
-	uint64      stop = oldest_sequence(slot);
-	int         count = 0;
+	uint64		stop = oldest_sequence(slot);
+	int			count = 0;
 
 	*oldest = DT_NOEND;
 	for (uint64 s = slot->next; s > stop; s--)
 	{
 		int64 entry = access->ring[(s - 1) % SL_RATE_MAX_COUNT];
-		int64 latest = (entry & UNDER_WAY) ? entry + ARRIVAL_LAG : entry;
 
-		if (latest > since)
+		if (entry > since)
 		{
 			count++;
-			*oldest = Min(*oldest, entry > since ? entry : latest);
+			*oldest = Min(*oldest, entry);
+		}
+		else if ((entry & UNDER_WAY) && entry + uncertainty > since)
+		{
+			/* It may be answered any moment, so it is worth asking again soon. */
+			count++;
+			*oldest = Min(*oldest, Min(entry + uncertainty, since + ARRIVAL_LAG));
 		}
 		else if (entry < since - MAX_SENDING_DELAY)
 			break;
@@ -348,7 +377,7 @@ static TimestampTz
 background_turn(const Access *access, int room)
 {
 	TimestampTz turn = DT_NOEND;
-	int         waiting = 0;
+	int			waiting = 0;
 
 	for (int i = 0; i < MAX_WAITERS; i++)
 	{
@@ -368,17 +397,18 @@ static TimestampTz
 earliest_grant(const Access *access, const SlRateLimit *limit, SlRatePriority priority)
 {
 	TimestampTz at = Max(access->now, access->slot->blocked_until);
-	int         room = PG_INT32_MAX;
+	int			room = PG_INT32_MAX;
 
 	for (int i = 0; i < limit->n_windows; i++)
 	{
 		const SlRateWindow *window = &limit->window[i];
-		int64               span = span_of(window);
-		TimestampTz         oldest;
-		TimestampTz         until;
-		int                 free;
+		int64				span = span_of(window);
+		TimestampTz			oldest;
+		TimestampTz			until;
+		int					free;
 
-		free = window->count - count_since(access, access->now - span, &oldest) -
+		free = window->count -
+			   count_since(access, access->now - span, uncertainty_of(window), &oldest) -
 			   count_foreign(access, window, &until);
 		if (free <= 0)
 			at = Max(at, oldest == DT_NOEND ? until : Min(oldest + span, until));
@@ -394,7 +424,7 @@ static void
 note_waiter(const Access *access, TimestampTz at)
 {
 	Waiter *waiters = access->slot->waiters;
-	int     chosen = 0;
+	int		chosen = 0;
 
 	for (int i = 0; i < MAX_WAITERS; i++)
 	{
@@ -430,7 +460,7 @@ long
 sl_rate_acquire(const uint8 *key_hash, const SlRateLimit *limit, SlRatePriority priority,
 				SlRateTicket *ticket)
 {
-	Access      access = access_key(key_hash);
+	Access		access = access_key(key_hash);
 	TimestampTz at = earliest_grant(&access, limit, priority);
 
 	ticket->slot = -1;
@@ -462,7 +492,7 @@ sl_rate_done(const SlRateTicket *ticket, TimestampTz sent, TimestampTz answered)
 	/* The slot may have gone to another key, or the ring round, since the request was granted. */
 	if (ticket->sequence >= oldest_sequence(access.slot) && ticket->sequence < access.slot->next)
 	{
-		int64      *entry = &access.ring[ticket->sequence % SL_RATE_MAX_COUNT];
+		int64	   *entry = &access.ring[ticket->sequence % SL_RATE_MAX_COUNT];
 		TimestampTz arrival = Min(Min(answered, sent + ARRIVAL_LAG), access.now);
 
 		*entry = (Max(*entry, arrival) + UNDER_WAY) & ~UNDER_WAY;
@@ -491,16 +521,17 @@ static void
 learn_foreign(const Access *access, const SlRateWindow *window, int64 used, TimestampTz sent)
 {
 	TimestampTz oldest;
-	int64       foreign_count;
-	int         chosen = 0;
-	Foreign    *foreign = access->slot->foreign;
+	int64		foreign_count;
+	int			chosen = 0;
+	Foreign	   *foreign = access->slot->foreign;
 
 	/*
 	 * The service said so at some time since the request was sent. Of our own requests it cannot
 	 * have counted more than those that reached it since a window before that, and what it counted
 	 * beyond them is not ours.
 	 */
-	foreign_count = used - count_since(access, Min(sent, access->now) - span_of(window), &oldest);
+	foreign_count = used - count_since(access, Min(sent, access->now) - span_of(window),
+									   MAX_SENDING_DELAY, &oldest);
 	if (foreign_count <= 0)
 		return;
 
@@ -529,7 +560,7 @@ sl_rate_learn(const uint8 *key_hash, const SlRateLimit *limit, const SlRateHeade
 			  TimestampTz sent)
 {
 	const SlRateWindow *window = window_with_count(limit, headers->limit);
-	Access              access;
+	Access				access;
 
 	if (headers->limit < 0 || headers->remaining < 0)
 		return;

@@ -15,11 +15,11 @@
 typedef struct Unit
 {
 	const char *name;
-	int32       ms;
+	int32		ms;
 } Unit;
 
 static const Unit units[] = {
-	{"ms", 1},          {"s", 1000},           {"m", 60 * 1000},
+	{"ms", 1},			{"s", 1000},		   {"m", 60 * 1000},
 	{"min", 60 * 1000}, {"h", 60 * 60 * 1000}, {"d", MAX_PERIOD_MS},
 };
 

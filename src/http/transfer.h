@@ -45,6 +45,7 @@ struct SlTransfer
 	SlRateHeaders	   rate;
 	SlRateTicket	   ticket;
 	TimestampTz		   granted_at;
+	TimestampTz		   sent_at;
 
 	/* For the statistics. */
 	TimestampTz throttled_since; /* 0: not waiting for the limiter */

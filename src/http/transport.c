@@ -200,7 +200,7 @@ end_attempt(SlTransfer *transfer, CURLcode code)
 	sl_attempt_read(transfer, code);
 	if (transfer->rate.limit >= 0 && transfer->rate.remaining >= 0)
 		sl_rate_learn(request->connection->key_hash, &request->connection->rate_limit,
-					  &transfer->rate);
+					  &transfer->rate, transfer->sent_at);
 	delay = sl_retry_delay(transfer, code);
 	transfer->state = SL_WAITING;
 	if (delay < 0)

@@ -34,31 +34,31 @@
 /* No padding: it is hashed and compared as bytes. */
 typedef struct CounterKey
 {
-	Oid  database;
-	Oid  server;
+	Oid	 database;
+	Oid	 server;
 	char endpoint[NAMEDATALEN];
 } CounterKey;
 
 typedef struct Totals
 {
-	int64       calls;
-	int64       errors;
-	int64       retries;
-	int64       throttled;
-	int64       throttled_us;
-	int64       bytes_sent;
-	int64       bytes_received;
-	int64       latency_us;
-	int64       max_latency_us;
+	int64		calls;
+	int64		errors;
+	int64		retries;
+	int64		throttled;
+	int64		throttled_us;
+	int64		bytes_sent;
+	int64		bytes_received;
+	int64		latency_us;
+	int64		max_latency_us;
 	TimestampTz last_call_at;
 } Totals;
 
 typedef struct Counter
 {
-	slock_t    mutex;
-	bool       used;
+	slock_t	   mutex;
+	bool	   used;
 	CounterKey key;
-	Totals     totals;
+	Totals	   totals;
 } Counter;
 
 static Counter *shared_counters = NULL;
@@ -94,7 +94,7 @@ static Counter *
 get_counters(void)
 {
 	static Counter local_counters[MAX_COUNTERS + 1];
-	static bool    initialized = false;
+	static bool	   initialized = false;
 
 	if (shared_counters)
 		return shared_counters;
@@ -141,11 +141,11 @@ count_in(Counter *counter, const CounterKey *key, const SlRequestStats *stats, T
 void
 sl_stats_count_request(const SlRequestStats *stats)
 {
-	Counter    *counters = get_counters();
+	Counter	   *counters = get_counters();
 	TimestampTz now = GetCurrentTimestamp();
-	CounterKey  key;
-	CounterKey  others;
-	uint32      hash;
+	CounterKey	key;
+	CounterKey	others;
+	uint32		hash;
 
 	memset(&key, 0, sizeof(key));
 	key.database = MyDatabaseId;
@@ -176,8 +176,8 @@ static void
 put_counter(ReturnSetInfo *rsinfo, const Counter *counter)
 {
 	const Totals *totals = &counter->totals;
-	Datum         values[12];
-	bool          nulls[12] = {false};
+	Datum		  values[12];
+	bool		  nulls[12] = {false};
 
 	values[0] = ObjectIdGetDatum(counter->key.server);
 	nulls[0] = !OidIsValid(counter->key.server);
