@@ -89,6 +89,7 @@ CREATE TABLE @extschema@.smartlead_queue_paused (
 	run_as regrole NOT NULL,
 	paused_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	reason text NOT NULL,
+	version text NOT NULL,
 	CONSTRAINT smartlead_queue_paused_pkey PRIMARY KEY (connection, run_as)
 );
 
@@ -98,6 +99,7 @@ COMMENT ON COLUMN @extschema@.smartlead_queue_paused.connection IS 'The connecti
 COMMENT ON COLUMN @extschema@.smartlead_queue_paused.run_as IS 'The role whose jobs wait.';
 COMMENT ON COLUMN @extschema@.smartlead_queue_paused.paused_at IS 'Since when.';
 COMMENT ON COLUMN @extschema@.smartlead_queue_paused.reason IS 'Why.';
+COMMENT ON COLUMN @extschema@.smartlead_queue_paused.version IS 'Which state of the connection and the user mapping was refused; the jobs go on with another one.';
 
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_queue', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_queue_id_seq', '');
@@ -147,13 +149,6 @@ AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION @extschema@.smartlead_resume_connection(name) IS
 'lets the jobs of a paused connection go on: those of the roles that the current user belongs to, for members of smartlead_admin all. Returns for how many roles it was paused';
-
-CREATE FUNCTION @extschema@.smartlead_dispatchers(OUT database oid, OUT pid integer)
-RETURNS SETOF record
-AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
-
-COMMENT ON FUNCTION @extschema@.smartlead_dispatchers() IS
-'the dispatchers that run in this cluster, by database';
 
 CREATE VIEW @extschema@.smartlead_stat_queue AS
 WITH jobs AS (
@@ -208,7 +203,6 @@ REVOKE ALL ON FUNCTION @extschema@.smartlead_cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.smartlead_requeue(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.smartlead_wait(bigint, interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.smartlead_resume_connection(name) FROM PUBLIC;
-REVOKE ALL ON FUNCTION @extschema@.smartlead_dispatchers() FROM PUBLIC;
 GRANT SELECT ON @extschema@.smartlead_queue TO smartlead_user;
 GRANT SELECT ON @extschema@.smartlead_queue_paused TO smartlead_user;
 GRANT SELECT ON @extschema@.smartlead_stat_queue TO smartlead_user;
@@ -217,4 +211,3 @@ GRANT EXECUTE ON FUNCTION @extschema@.smartlead_cancel(bigint) TO smartlead_user
 GRANT EXECUTE ON FUNCTION @extschema@.smartlead_requeue(bigint) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION @extschema@.smartlead_wait(bigint, interval) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION @extschema@.smartlead_resume_connection(name) TO smartlead_user;
-GRANT EXECUTE ON FUNCTION @extschema@.smartlead_dispatchers() TO smartlead_user;

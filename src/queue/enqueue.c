@@ -11,12 +11,14 @@
 #include "smartlead.h"
 
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_proc.h"
 #include "commands/sequence.h"
 #include "executor/tuptable.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/catcache.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -158,9 +160,8 @@ set_number(TupleTableSlot *slot, SlQueueColumn column, int64 value)
 		set(slot, column, Int64GetDatum(value));
 }
 
-/* The lead that the action is about; 0: none. */
-static int64
-lead_of(const SlArguments *arguments)
+int64
+sl_queue_lead(const SlArguments *arguments)
 {
 	int param = sl_endpoint_param(arguments->endpoint, "lead_id");
 
@@ -196,7 +197,7 @@ fill_slot(TupleTableSlot *slot, const SlNewJob *job, int64 id, const SlArguments
 	set(slot, SL_JOB_CREATED_AT, TimestampTzGetDatum(now));
 	if (arguments != NULL)
 	{
-		set_number(slot, SL_JOB_LEAD_ID, lead_of(arguments));
+		set_number(slot, SL_JOB_LEAD_ID, sl_queue_lead(arguments));
 		set_text(slot, SL_JOB_JOIN_KEY, sl_join_key(arguments));
 	}
 	if (job->failure != NULL)
@@ -232,21 +233,28 @@ write_row(Oid schema, const SlNewJob *job, const SlArguments *arguments, const c
 	return id;
 }
 
+const char *
+sl_queue_check(Oid schema, const SlNewJob *job, SlArguments **arguments)
+{
+	*arguments = sl_arguments(find_endpoint(job->action, job->args));
+	sl_arguments_set_jsonb(*arguments, job->args);
+	sl_arguments_check(*arguments);
+	check_function_privilege(schema, job->action, job->run_as);
+	return sl_connection_resolve(job->connection, job->run_as)->name;
+}
+
 int64
 sl_queue_enqueue(Oid schema, const SlNewJob *job)
 {
-	SlArguments	 *arguments = NULL;
-	SlConnection *connection;
+	SlArguments *arguments = NULL;
+	const char	*connection = job->connection;
 
-	if (job->failure != NULL)
-		return write_row(schema, job, NULL, job->connection != NULL ? job->connection : "");
-	arguments = sl_arguments(find_endpoint(job->action, job->args));
-	sl_arguments_set_jsonb(arguments, job->args);
-	sl_arguments_check(arguments);
-	check_function_privilege(schema, job->action, job->run_as);
-	connection = sl_connection_resolve(job->connection, job->run_as);
-	sl_queue_wake_at_commit();
-	return write_row(schema, job, arguments, connection->name);
+	if (job->failure == NULL)
+	{
+		connection = sl_queue_check(schema, job, &arguments);
+		sl_queue_wake_at_commit();
+	}
+	return write_row(schema, job, arguments, connection);
 }
 
 /*

@@ -14,7 +14,7 @@
 #include "queue/join.h"
 
 /* A job with a longer list of its own gains little by sharing. */
-#define MAX_OWN_ELEMENTS 100
+#define MAX_OWN_ELEMENTS 10
 
 static bool
 is_list(SlParamType type)

@@ -15,6 +15,8 @@
 #define SL_QUEUE_SEQUENCE "smartlead_queue_id_seq"
 #define SL_PAUSED_TABLE "smartlead_queue_paused"
 
+struct SlArguments;
+
 /* The columns of the table, in the order of sql/parts/50-queue.sql. */
 typedef enum SlQueueColumn
 {
@@ -47,7 +49,7 @@ typedef struct SlNewJob
 {
 	const char *action;
 	Jsonb	   *args;
-	const char *connection; /* NULL: the caller's default */
+	const char *connection; /* NULL: the default of run_as; never NULL with a failure */
 	Oid			run_as;
 	TimestampTz run_at; /* 0: at once */
 
@@ -63,31 +65,42 @@ typedef struct SlNewJob
 /* enqueue.c: checks the job, unless it has failed already, and writes its row. Returns its number. */
 extern int64 sl_queue_enqueue(Oid schema, const SlNewJob *job);
 
+/* The check alone. Throws, or returns the connection's name and the arguments. */
+extern const char *sl_queue_check(Oid schema, const SlNewJob *job, struct SlArguments **arguments);
+
+/* The lead that an action is about; 0: none. */
+extern int64 sl_queue_lead(const struct SlArguments *arguments);
+
 /* settings.c */
 extern int	sl_queue_concurrency;
 extern int	sl_queue_max_attempts;
 extern int	sl_queue_retention_min;
 extern void sl_queue_define_settings(void);
 
-/* wakeup.c: who dispatches which database, in shared memory. */
+/* wakeup.c */
 extern Size sl_queue_shmem_size(void);
 extern void sl_queue_shmem_startup(void);
 
 /* Wakes this database's dispatcher, and all who wait for a job, once this transaction commits. */
 extern void sl_queue_wake_at_commit(void);
 
-/* This process is the database's dispatcher from now until its end. False: there is another one. */
-extern bool sl_dispatcher_register(void);
+/* For the dispatcher: have jobs been enqueued, here or elsewhere, since the last call? */
+extern bool sl_queue_has_news(void);
+
 extern bool sl_dispatcher_runs(void);
 
 /* Jobs have ended: tells all who wait for one. */
 extern void sl_queue_announce(void);
 
 /*
- * Sleeps until jobs have ended somewhere in the cluster or the time is over. The first call after
- * sl_queue_end_wait returns at once, so that the caller looks again before it sleeps.
+ * Between begin and end, sl_queue_wait sleeps until jobs have ended somewhere in the cluster since
+ * the last look, or until the time is over.
  */
+extern void sl_queue_begin_wait(void);
 extern void sl_queue_wait(long timeout_ms);
 extern void sl_queue_end_wait(void);
+
+/* dispatcher.c: the worker. */
+extern PGDLLEXPORT void sl_dispatcher_main(Datum argument);
 
 #endif /* SL_QUEUE_H */

@@ -1,6 +1,6 @@
 /*
  * queue/wakeup.c
- *		Who dispatches which database, and how he learns of new jobs without asking for them.
+ *		How the dispatcher learns of new jobs, and others of the jobs' ends, without asking for them.
  *
  * A transaction that enqueued sets the latch of its database's dispatcher right after its commit,
  * when the rows can be seen. Nobody polls. Those who wait for a job sleep on one condition variable,
@@ -13,29 +13,16 @@
 #include "access/xact.h"
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
-#include "storage/proc.h"
 #include "storage/shmem.h"
-#include "storage/spin.h"
 
 #include "queue/queue.h"
-
-#define MAX_DISPATCHERS 64
-
-typedef struct Dispatcher
-{
-	Oid	   database;
-	pid_t  pid; /* 0: a free place */
-	Latch *latch;
-} Dispatcher;
+#include "worker/worker.h"
 
 typedef struct SharedQueue
 {
-	slock_t			  mutex;
-	Dispatcher		  dispatchers[MAX_DISPATCHERS];
+	pg_atomic_uint32  commits; /* that enqueued, in the whole cluster */
 	ConditionVariable job_ended;
 } SharedQueue;
-
-PG_FUNCTION_INFO_V1(smartlead_dispatchers);
 
 static SharedQueue *shared = NULL;
 static bool			callback_is_registered = false;
@@ -44,7 +31,7 @@ static bool			wake_wanted = false;
 Size
 sl_queue_shmem_size(void)
 {
-	return sizeof(SharedQueue);
+	return MAXALIGN(sizeof(SharedQueue));
 }
 
 void
@@ -53,11 +40,10 @@ sl_queue_shmem_startup(void)
 	bool found;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("smartlead queue", sizeof(SharedQueue), &found);
+	shared = ShmemInitStruct("smartlead queue", sl_queue_shmem_size(), &found);
 	if (!found)
 	{
-		memset(shared, 0, sizeof(SharedQueue));
-		SpinLockInit(&shared->mutex);
+		pg_atomic_init_u32(&shared->commits, 0);
 		ConditionVariableInit(&shared->job_ended);
 	}
 	LWLockRelease(AddinShmemInitLock);
@@ -75,17 +61,22 @@ get_shared(void)
 	return shared;
 }
 
-/* Sets the latch of this database's dispatcher, if there is one. */
+static int
+dispatcher_kind(void)
+{
+	for (int i = 0; i < sl_n_worker_kinds; i++)
+		if (strcmp(sl_worker_kinds[i].function, "sl_dispatcher_main") == 0)
+			return i;
+	pg_unreachable();
+}
+
 static void
 wake_dispatcher(void)
 {
-	Latch *latch = NULL;
+	SlWorkerSlot *slot = sl_worker_find(MyDatabaseId, dispatcher_kind(), 0);
+	Latch		 *latch = slot != NULL ? slot->latch : NULL;
 
-	SpinLockAcquire(&shared->mutex);
-	for (int i = 0; i < MAX_DISPATCHERS; i++)
-		if (shared->dispatchers[i].pid != 0 && shared->dispatchers[i].database == MyDatabaseId)
-			latch = shared->dispatchers[i].latch;
-	SpinLockRelease(&shared->mutex);
+	/* A latch is a part of shared memory that outlives its process, so one too many does no harm. */
 	if (latch != NULL)
 		SetLatch(latch);
 }
@@ -99,6 +90,7 @@ on_transaction_end(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_COMMIT:
 			wake_wanted = false;
+			pg_atomic_fetch_add_u32(&shared->commits, 1);
 			wake_dispatcher();
 			ConditionVariableBroadcast(&shared->job_ended);
 			break;
@@ -116,64 +108,30 @@ sl_queue_wake_at_commit(void)
 {
 	if (!callback_is_registered)
 	{
+		/* Attach now: after the commit, nothing may throw. */
 		get_shared();
+		sl_worker_shared();
 		RegisterXactCallback(on_transaction_end, NULL);
 		callback_is_registered = true;
 	}
 	wake_wanted = true;
 }
 
-static void
-unregister(int code, Datum arg)
-{
-	SpinLockAcquire(&shared->mutex);
-	for (int i = 0; i < MAX_DISPATCHERS; i++)
-		if (shared->dispatchers[i].pid == MyProcPid)
-			shared->dispatchers[i].pid = 0;
-	SpinLockRelease(&shared->mutex);
-}
-
 bool
-sl_dispatcher_register(void)
+sl_queue_has_news(void)
 {
-	Dispatcher *place = NULL;
-	bool		taken = false;
+	static uint32 seen = 0;
+	uint32		  commits = pg_atomic_read_u32(&get_shared()->commits);
+	bool		  news = commits != seen;
 
-	get_shared();
-	SpinLockAcquire(&shared->mutex);
-	for (int i = 0; i < MAX_DISPATCHERS; i++)
-		if (shared->dispatchers[i].pid == 0)
-			place = place != NULL ? place : &shared->dispatchers[i];
-		else
-			taken = taken || shared->dispatchers[i].database == MyDatabaseId;
-	if (place != NULL && !taken)
-	{
-		place->database = MyDatabaseId;
-		place->latch = MyLatch;
-		place->pid = MyProcPid;
-	}
-	SpinLockRelease(&shared->mutex);
-	if (!taken && place == NULL)
-		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-						errmsg("too many databases have a dispatcher"),
-						errdetail("There can be %d.", MAX_DISPATCHERS)));
-	if (!taken)
-		before_shmem_exit(unregister, (Datum) 0);
-	return !taken;
+	seen = commits;
+	return news;
 }
 
 bool
 sl_dispatcher_runs(void)
 {
-	bool runs = false;
-
-	get_shared();
-	SpinLockAcquire(&shared->mutex);
-	for (int i = 0; i < MAX_DISPATCHERS; i++)
-		runs = runs || (shared->dispatchers[i].pid != 0 &&
-						shared->dispatchers[i].database == MyDatabaseId);
-	SpinLockRelease(&shared->mutex);
-	return runs;
+	return sl_worker_find(MyDatabaseId, dispatcher_kind(), 0) != NULL;
 }
 
 void
@@ -183,37 +141,19 @@ sl_queue_announce(void)
 }
 
 void
+sl_queue_begin_wait(void)
+{
+	ConditionVariablePrepareToSleep(&get_shared()->job_ended);
+}
+
+void
 sl_queue_wait(long timeout_ms)
 {
-	ConditionVariableTimedSleep(&get_shared()->job_ended, timeout_ms,
-								sl_wait_event("SmartleadJob"));
+	ConditionVariableTimedSleep(&shared->job_ended, timeout_ms, sl_wait_event("SmartleadJob"));
 }
 
 void
 sl_queue_end_wait(void)
 {
 	ConditionVariableCancelSleep();
-}
-
-/* smartlead_dispatchers() → (database oid, pid integer): the dispatchers that run. */
-Datum
-smartlead_dispatchers(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Dispatcher	   copy[MAX_DISPATCHERS];
-
-	sl_init_materialized_srf(fcinfo);
-	get_shared();
-	SpinLockAcquire(&shared->mutex);
-	memcpy(copy, shared->dispatchers, sizeof(copy));
-	SpinLockRelease(&shared->mutex);
-	for (int i = 0; i < MAX_DISPATCHERS; i++)
-	{
-		Datum values[2] = {ObjectIdGetDatum(copy[i].database), Int32GetDatum(copy[i].pid)};
-		bool  nulls[2] = {false, false};
-
-		if (copy[i].pid != 0)
-			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	}
-	return (Datum) 0;
 }
