@@ -55,6 +55,7 @@ keeps_running()
 finish()
 {
 	local status=$?
+	cd "$top"
 	if [ "$status" -ne 0 ] || ! keeps_running; then
 		stop
 	fi
@@ -80,21 +81,24 @@ start_all()
 		"${as_user[@]}" tee -a "$home/data/postgresql.conf" >/dev/null
 	start_cluster "$home"
 	start_sandbox "$sandbox" "$home"
-	cd "$top"
-	printf 'sandbox=%s\n' "$sandbox_pid" >>"$state"
+	printf 'sandbox=%s\n' "$sandbox_pid" >>"$top/$state"
 	"${as_user[@]}" "$bindir/createdb" demo
+	cd "$top"
 }
 
-# As run_user, which may not be able to read the files: psql gets them on its input.
+# As run_user, which may be able neither to read the files nor to enter the checkout: psql gets them
+# on its input.
 tour()
 {
 	local part
-	for part in demo/[0-9]*.sql; do
+	cd "$home"
+	for part in "$top"/demo/[0-9]*.sql; do
 		printf '\n'
 		"${as_user[@]}" "$bindir/psql" -X -q -a -v ON_ERROR_STOP=1 -P pager=off -P null=- \
 			-v sandbox_url="$SMARTLEAD_SANDBOX_URL" -v sandbox_root="${SMARTLEAD_SANDBOX_URL%/api/v1}" \
 			-d demo <"$part" 2>&1 || die "$part failed"
 	done
+	cd "$top"
 }
 
 farewell()

@@ -88,15 +88,27 @@ done
 
 [ ${#missing[@]} -gt 0 ] || exit 0
 
+# Before apt's lists are there, the major version may be unknown: then Debian's own names say it.
+names()
+{
+	local major
+	major=$(postgres_major)
+	if [ -n "$major" ]; then
+		printf '%s\n' "${missing[@]//MAJOR/$major}"
+	else
+		printf '%s\n' "${missing[@]}" | sed 's/server-dev-MAJOR/server-dev-all/; s/-MAJOR//'
+	fi | paste -sd' '
+}
+
 command -v apt-get >/dev/null ||
-	die "missing: ${missing[*]} (Debian's names); install them in this system's way, there is no apt-get"
+	die "missing: $(names) (Debian's names); install them in this system's way, there is no apt-get"
 if [ "$(id -u)" -eq 0 ]; then
 	as_root=()
 elif command -v sudo >/dev/null; then
 	as_root=(sudo)
 	[ -t 0 ] || as_root=(sudo -n)
 else
-	die "missing: ${missing[*]}; to install them, run this as root or install sudo"
+	die "missing: $(names); to install them, run this as root or install sudo"
 fi
 
 mkdir -p build
@@ -113,8 +125,7 @@ if [ ${#as_root[@]} -gt 0 ] && [ -t 0 ]; then
 fi
 apt update
 packages=()
-for package in "${missing[@]}"; do
-	package=${package/MAJOR/$(postgres_major)}
+for package in $(names); do
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || packages+=("$package")
 done
 say "installing with apt-get: ${packages[*]}"

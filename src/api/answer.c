@@ -70,6 +70,14 @@ said_in_json(const cJSON *root)
 }
 
 static bool
+is_blank(const char *text)
+{
+	while (isspace((unsigned char) *text))
+		text++;
+	return *text == '\0';
+}
+
+static bool
 is_markup(const char *text)
 {
 	while (isspace((unsigned char) *text))
@@ -103,7 +111,7 @@ what_was_said(const SlRequest *request, const SlAnswer *answer)
 		said = said_in_json(answer->root);
 	else if (is_markup(answer->text))
 		said = said_in_markup(answer->text);
-	else if (answer->text[0] != '\0')
+	else if (!is_blank(answer->text))
 		said = answer->text;
 	return said != NULL ? presentable(request->connection, said) : NULL;
 }
@@ -204,7 +212,7 @@ status_problem(const SlRequest *request, int status, char *detail)
 								   "key may belong to a client with fewer rights."));
 		case 404:
 			return problem(SL_ERRCODE_NOT_FOUND,
-						   psprintf("Smartlead did not find what \"%s\" is about", endpoint),
+						   psprintf("Smartlead did not find the object of \"%s\"", endpoint),
 						   detail,
 						   pstrdup("Check the ids, and that they belong to this connection's "
 								   "workspace."));
@@ -251,20 +259,23 @@ said_detail(const char *said, int status)
 	return psprintf("Smartlead said: %s (HTTP status %d)", said, status);
 }
 
+/* A route that Smartlead doesn't know is answered with a web page: the ids are not to blame. */
+static SlProblem *
+unknown_route(const SlRequest *request, char *detail)
+{
+	return problem(SL_ERRCODE_NOT_FOUND,
+				   psprintf("there is no such route at Smartlead for \"%s\"", request->endpoint),
+				   detail,
+				   psprintf("Check the path, and base_url of server %s.",
+							quote_identifier(request->connection->name)));
+}
+
 /* {"ok": false} or {"success": false}: a failure, whatever the status says. */
 static bool
 denies_success(const cJSON *root)
 {
 	return cJSON_IsFalse(sl_json_member(root, "ok")) ||
 		   cJSON_IsFalse(sl_json_member(root, "success"));
-}
-
-static bool
-is_blank(const char *text)
-{
-	while (isspace((unsigned char) *text))
-		text++;
-	return *text == '\0';
 }
 
 /* A 2xx: is it one? */
@@ -310,8 +321,11 @@ sl_answer_read(const SlRequest *request, SlKind kind, bool has_passwords,
 	{
 		char *said = what_was_said(request, answer);
 
-		answer->problem =
-			status_problem(request, response->status, said_detail(said, response->status));
+		char *detail = said_detail(said, response->status);
+
+		answer->problem = response->status == 404 && is_markup(answer->text)
+							  ? unknown_route(request, detail)
+							  : status_problem(request, response->status, detail);
 		answer->problem->said = said;
 	}
 	if (answer->problem != NULL)

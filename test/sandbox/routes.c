@@ -1,0 +1,144 @@
+/*
+ * routes.c
+ *		What is served, and what comes before it: agent, key, limit, faults.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sandbox.h"
+
+/* "#" stands for a number; more specific patterns come first. */
+static const struct
+{
+	const char *method;
+	const char *pattern;
+	Handler		handler;
+} routes[] = {
+	{"GET", "/campaigns", list_campaigns},
+	{"POST", "/campaigns/create", create_campaign},
+	{"GET", "/campaigns/#", get_campaign},
+	{"DELETE", "/campaigns/#", delete_campaign},
+	{"POST", "/campaigns/#/status", set_campaign_status},
+	{"GET", "/campaigns/#/analytics", campaign_analytics},
+	{"GET", "/campaigns/#/leads", list_leads},
+	{"POST", "/campaigns/#/leads", add_leads},
+	{"POST", "/campaigns/#/leads/#", update_lead},
+	{"DELETE", "/campaigns/#/leads/#", delete_lead},
+	{"POST", "/campaigns/#/leads/#/pause", pause_lead},
+	{"POST", "/campaigns/#/leads/#/resume", resume_lead},
+	{"POST", "/campaigns/#/leads/#/category", set_lead_category},
+	{"POST", "/campaigns/#/leads/#/unsubscribe", unsubscribe_from_campaign},
+	{"GET", "/campaigns/#/leads/#/message-history", lead_history},
+	{"POST", "/campaigns/#/reply-email-thread", reply_to_lead},
+	{"GET", "/campaigns/#/email-accounts", list_campaign_accounts},
+	{"POST", "/campaigns/#/email-accounts", add_campaign_accounts},
+	{"DELETE", "/campaigns/#/email-accounts", remove_campaign_accounts},
+	{"GET", "/campaigns/#/webhooks", list_campaign_webhooks},
+	{"POST", "/campaigns/#/webhooks", save_campaign_webhook},
+	{"DELETE", "/campaigns/#/webhooks", delete_campaign_webhook},
+	{"DELETE", "/campaigns/#/webhooks/#", delete_campaign_webhook},
+	{"GET", "/campaigns/#/webhooks/summary", webhook_summary},
+	{"POST", "/campaigns/#/webhooks/retrigger-failed-events", retrigger_webhooks},
+	{"GET", "/leads", lead_by_email},
+	{"GET", "/leads/fetch-categories", list_categories},
+	{"GET", "/leads/get-domain-block-list", list_blocked},
+	{"POST", "/leads/add-domain-block-list", block_domains},
+	{"DELETE", "/leads/delete-domain-block-list", unblock},
+	{"GET", "/leads/#", lead_by_id},
+	{"GET", "/leads/#/campaigns", lead_campaigns},
+	{"POST", "/leads/#/unsubscribe", unsubscribe_everywhere},
+	{"GET", "/email-accounts", list_accounts},
+	{"GET", "/email-accounts/#", get_account},
+	{"POST", "/email-accounts/#", update_account},
+	{"GET", "/client", list_clients},
+	{"POST", "/webhook/create", create_webhook},
+	{"GET", "/webhook/#", get_webhook},
+	{"PUT", "/webhook/update/#", update_webhook},
+	{"DELETE", "/webhook/delete", delete_webhook},
+};
+
+bool
+path_matches(const char *pattern, const char *path, int64_t *ids)
+{
+	int n = 0;
+
+	while (*pattern != '\0')
+	{
+		if (*pattern == '#')
+		{
+			char *end;
+
+			if (!isdigit((unsigned char) *path))
+				return false;
+			ids[n++] = strtoll(path, &end, 10);
+			path = end;
+			pattern++;
+		}
+		else if (*pattern++ != *path++)
+			return false;
+	}
+	return *path == '\0';
+}
+
+static bool
+admitted(Call *call)
+{
+	const char *agent =
+		MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND, "User-Agent");
+
+	if (agent == NULL || agent[0] == '\0')
+		reply_text(call, 403, "text/html; charset=UTF-8",
+				   "<html><head><title>Access denied | Error 1010</title></head><body>"
+				   "browser_signature_banned</body></html>");
+	else if (call->workspace == NULL)
+		reply_text(call, 401, "application/json", "{\"message\":\"Invalid API Key\"}");
+	else if (strcmp(call->workspace->key_name, "noaccess") == 0)
+		reply_text(call, 403, "application/json", "{\"message\":\"Access denied\"}");
+	else
+		return true;
+	return false;
+}
+
+static void
+dispatch(Call *call)
+{
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
+	{
+		memset(call->id, 0, sizeof(call->id));
+		if (strcmp(routes[i].method, call->method) == 0 &&
+			path_matches(routes[i].pattern, call->path, call->id))
+		{
+			routes[i].handler(call);
+			return;
+		}
+	}
+	reply_unknown_route(call);
+}
+
+void
+route(Call *call)
+{
+	call->fault = fault_for(call, true);
+	if (call->fault == NULL)
+	{
+		if (!admitted(call) || !limit_take(call))
+			return;
+		call->fault = fault_for(call, false);
+	}
+	/* The request is performed first only by the fault that says so, and by a mere delay. */
+	if (call->fault == NULL || strcmp(call->fault->kind, "process_then_drop") == 0 ||
+		strcmp(call->fault->kind, "delay") == 0 || strcmp(call->fault->kind, "drip") == 0)
+	{
+		if (call->raw_length > 0 && call->body == NULL)
+			reply_text(call, 400, "application/json",
+					   "{\"statusCode\":400,\"error\":\"Bad Request\",\"message\":\"Unexpected "
+					   "token in JSON\"}");
+		else
+			dispatch(call);
+	}
+	if (call->fault != NULL)
+		fault_apply(call, call->fault);
+}
