@@ -48,7 +48,7 @@ CREATE INDEX smartlead_queue_lead ON @extschema@.smartlead_queue (connection, le
 	WHERE lead_id IS NOT NULL AND state IN ('ready', 'running');
 /* What may share a request. */
 CREATE INDEX smartlead_queue_join ON @extschema@.smartlead_queue (connection, run_as, join_key, due_at, id)
-	WHERE join_key IS NOT NULL AND state = 'ready';
+	WHERE join_key IS NOT NULL AND state IN ('ready', 'running');
 /* What a dispatcher that died left behind. */
 CREATE INDEX smartlead_queue_running ON @extschema@.smartlead_queue (id)
 	WHERE state = 'running';

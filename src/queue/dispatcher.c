@@ -438,16 +438,18 @@ wait_for_something(TimestampTz now)
 static void
 prepare(void)
 {
+	static const char *const planner_settings[] = {
+		"enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit"};
+
 	slot = sl_worker_begin();
 	/* Requests that were sent deserve to be listened to. */
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	/* A table may be locked by DDL for long; meanwhile, answers come in. */
 	SetConfigOption("lock_timeout", "2s", PGC_SUSET, PGC_S_OVERRIDE);
 	/* See store.c. */
-	SetConfigOption("enable_seqscan", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("enable_bitmapscan", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	for (int i = 0; i < lengthof(planner_settings); i++)
+		SetConfigOption(planner_settings[i], "off", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("plan_cache_mode", "force_generic_plan", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("jit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	wait_event = sl_wait_event("SmartleadDispatcher");
 	task_context =
 		AllocSetContextCreate(TopMemoryContext, "smartlead queue tasks", ALLOCSET_DEFAULT_SIZES);

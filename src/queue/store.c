@@ -3,7 +3,9 @@
  *		The dispatcher's statements on the queue's tables. All of them within its transaction.
  *
  * The plans are made once and kept. A queue is empty at one moment and long at the next, so there
- * are no statistics to trust: the dispatcher's session only knows index scans, in the index's order.
+ * are no statistics to trust. The dispatcher's session therefore knows index scans and nested loops
+ * only, and each statement fits one index alone: "state || ''" keeps a condition from fitting
+ * another one, and "IS NOT TRUE" a subquery from becoming a join.
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -50,15 +52,16 @@ static Statement candidates = {
 static Statement claim = {
 	"UPDATE %1$s.smartlead_queue j SET state = 'running', attempts = j.attempts + 1, "
 	"started_at = pg_catalog.clock_timestamp() "
-	"FROM (SELECT q.id FROM %1$s.smartlead_queue q WHERE q.id = ANY ($1) AND q.state = 'ready' "
-	"AND NOT " BLOCKED " ORDER BY q.due_at, q.id FOR UPDATE SKIP LOCKED) c WHERE j.id = c.id "
+	"FROM (SELECT q.id FROM %1$s.smartlead_queue q WHERE q.id = ANY ($1) AND q.state || '' = 'ready' "
+	"AND " BLOCKED " IS NOT TRUE ORDER BY q.due_at, q.id FOR UPDATE SKIP LOCKED) c WHERE j.id = c.id "
 	"RETURNING j.id, j.action, j.args, j.lead_id, j.join_key, j.attempts, j.in_doubt",
 	1,
 	{INT8ARRAYOID}};
 
 static Statement siblings = {
-	"SELECT q.id FROM %1$s.smartlead_queue q WHERE q.state = 'ready' AND q.connection = $1 "
-	"AND q.run_as = $2 AND q.join_key = $3 AND q.due_at <= $4 ORDER BY q.due_at, q.id LIMIT $5",
+	"SELECT q.id FROM %1$s.smartlead_queue q WHERE q.state IN ('ready', 'running') "
+	"AND q.state || '' = 'ready' AND q.connection = $1 AND q.run_as = $2 AND q.join_key = $3 "
+	"AND q.due_at <= $4 ORDER BY q.due_at, q.id LIMIT $5",
 	5,
 	{NAMEOID, OIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID}};
 
