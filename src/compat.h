@@ -95,6 +95,20 @@ extern double sl_random_fraction(void);
 /* Reads an ISO 8601 time without throwing (16: the decoder has one more argument). */
 extern bool sl_parse_timestamptz(const char *text, TimestampTz *result);
 
+/* 17: a time limit for whole transactions, to be switched off in workers. */
+#if PG_VERSION_NUM >= 170000
+#define sl_pin_version_settings(pin) (pin)("transaction_timeout", "0")
+#else
+#define sl_pin_version_settings(pin) ((void) (pin))
+#endif
+
+/* 17: a message in the log may be flushed at once, which a transactional one needs not. */
+#if PG_VERSION_NUM >= 170000
+#define sl_log_transactional_message(prefix) LogLogicalMessage((prefix), "", 0, true, false)
+#else
+#define sl_log_transactional_message(prefix) LogLogicalMessage((prefix), "", 0, true)
+#endif
+
 /* libcurl 7.87: a name look-up under way need not be waited for. */
 #define SL_CURL_HAS_QUICK_EXIT (LIBCURL_VERSION_NUM >= 0x075700)
 

@@ -13,6 +13,8 @@
 #include "http/transport.h"
 #include "queue/queue.h"
 #include "stats/stats.h"
+#include "webhook/webhook.h"
+#include "worker/worker.h"
 
 SL_MODULE_MAGIC("smartlead", SMARTLEAD_VERSION);
 
@@ -28,13 +30,18 @@ shmem_startup(void)
 		previous_shmem_startup_hook();
 	sl_rate_shmem_startup();
 	sl_stats_shmem_startup();
+	sl_worker_shmem_startup();
+	sl_webhook_shmem_startup();
 	sl_queue_shmem_startup();
 }
 
 static Size
 shmem_size(void)
 {
-	return add_size(add_size(sl_rate_shmem_size(), sl_stats_shmem_size()), sl_queue_shmem_size());
+	Size size = add_size(sl_rate_shmem_size(), sl_stats_shmem_size());
+
+	size = add_size(size, add_size(sl_worker_shmem_size(), sl_webhook_shmem_size()));
+	return add_size(size, sl_queue_shmem_size());
 }
 
 #ifdef SL_HAVE_SHMEM_REQUEST_HOOK
@@ -54,8 +61,11 @@ _PG_init(void)
 {
 	sl_connection_define_settings();
 	sl_transport_define_settings();
+	sl_worker_define_settings();
+	sl_webhook_define_settings();
 	sl_queue_define_settings();
 	MarkGUCPrefixReserved("smartlead");
+	sl_worker_install_hook();
 
 	if (!process_shared_preload_libraries_in_progress)
 		return;
@@ -68,4 +78,5 @@ _PG_init(void)
 #endif
 	previous_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = shmem_startup;
+	sl_worker_register();
 }

@@ -1,0 +1,410 @@
+
+-- Events: what webhooks bring
+
+CREATE TABLE @extschema@.smartlead_events (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	received_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	connection text NOT NULL,
+	webhook bigint,
+	request_id text COLLATE "C",
+	fingerprint uuid NOT NULL,
+	event_type text,
+	kind text,
+	event_at timestamptz NOT NULL,
+	campaign_id bigint,
+	campaign_name text,
+	client_id bigint,
+	lead_id bigint,
+	lead_map_id bigint,
+	lead_email text,
+	lead_name text,
+	from_email text,
+	to_email text,
+	sequence_number integer,
+	subject text,
+	message_id text,
+	stats_id text,
+	link text,
+	category text,
+	category_id bigint,
+	reply_text text,
+	payload jsonb NOT NULL
+);
+
+CREATE UNIQUE INDEX smartlead_events_fingerprint ON @extschema@.smartlead_events (fingerprint);
+CREATE UNIQUE INDEX smartlead_events_request_id ON @extschema@.smartlead_events (request_id, connection)
+	WHERE request_id IS NOT NULL;
+-- For changes of state that hold no time: which one was the last?
+CREATE INDEX smartlead_events_status ON @extschema@.smartlead_events (campaign_id, id)
+	WHERE kind = 'CAMPAIGN_STATUS_CHANGED';
+CREATE INDEX smartlead_events_category ON @extschema@.smartlead_events (lead_email, id)
+	WHERE kind = 'LEAD_CATEGORY_UPDATED';
+
+COMMENT ON TABLE @extschema@.smartlead_events IS
+'Every event that Smartlead''s webhooks have told, once. Row triggers on this table run in the receiver as the role that subscribed.';
+COMMENT ON COLUMN @extschema@.smartlead_events.id IS 'In the order of their storing, with gaps; order by event_at for the order in which things happened.';
+COMMENT ON COLUMN @extschema@.smartlead_events.received_at IS 'When the request arrived.';
+COMMENT ON COLUMN @extschema@.smartlead_events.connection IS 'The connection (foreign server) whose webhook it was.';
+COMMENT ON COLUMN @extschema@.smartlead_events.webhook IS 'The row in smartlead_webhooks.';
+COMMENT ON COLUMN @extschema@.smartlead_events.request_id IS 'The header X-Request-Id, if there was one.';
+COMMENT ON COLUMN @extschema@.smartlead_events.fingerprint IS 'What identifies the event: a repeated delivery has the same one, and adds no row.';
+COMMENT ON COLUMN @extschema@.smartlead_events.event_type IS 'The type as the payload spells it; NULL if it tells none.';
+COMMENT ON COLUMN @extschema@.smartlead_events.kind IS 'The type in the spelling that subscriptions use (EMAIL_REPLY for EMAIL_REPLIED); an unknown type as it is.';
+COMMENT ON COLUMN @extschema@.smartlead_events.event_at IS 'When it happened, says the payload; else received_at.';
+COMMENT ON COLUMN @extschema@.smartlead_events.campaign_id IS 'The campaign, where the payload names one.';
+COMMENT ON COLUMN @extschema@.smartlead_events.campaign_name IS 'The campaign''s name at that time.';
+COMMENT ON COLUMN @extschema@.smartlead_events.client_id IS 'The client (sub-account) of the campaign.';
+COMMENT ON COLUMN @extschema@.smartlead_events.lead_id IS 'The lead''s id. Some types of event don''t tell it: see lead_email.';
+COMMENT ON COLUMN @extschema@.smartlead_events.lead_map_id IS 'The lead''s id within the campaign.';
+COMMENT ON COLUMN @extschema@.smartlead_events.lead_email IS 'The lead''s address. In a reply, that is the lead who was written to, whoever has answered.';
+COMMENT ON COLUMN @extschema@.smartlead_events.lead_name IS 'The lead''s name.';
+COMMENT ON COLUMN @extschema@.smartlead_events.from_email IS 'The sending mailbox.';
+COMMENT ON COLUMN @extschema@.smartlead_events.to_email IS 'As the payload says; in a reply it may be an alias or a mailbox of one''s own.';
+COMMENT ON COLUMN @extschema@.smartlead_events.sequence_number IS 'The step of the campaign''s sequence.';
+COMMENT ON COLUMN @extschema@.smartlead_events.subject IS 'The e-mail''s subject.';
+COMMENT ON COLUMN @extschema@.smartlead_events.message_id IS 'The Message-ID of the event''s own e-mail: of the reply, of the bounce, else of what was sent.';
+COMMENT ON COLUMN @extschema@.smartlead_events.stats_id IS 'What sent, open, click and reply of one e-mail have in common.';
+COMMENT ON COLUMN @extschema@.smartlead_events.link IS 'The link that was clicked, the first if there are several.';
+COMMENT ON COLUMN @extschema@.smartlead_events.category IS 'The lead''s category: after a change the new one.';
+COMMENT ON COLUMN @extschema@.smartlead_events.category_id IS 'The id of that category.';
+COMMENT ON COLUMN @extschema@.smartlead_events.reply_text IS 'What the reply says, as plain text where the payload has that.';
+COMMENT ON COLUMN @extschema@.smartlead_events.payload IS 'All that was sent.';
+
+CREATE FUNCTION @extschema@.smartlead_arriving_events(
+	OUT received_at timestamptz,
+	OUT connection text,
+	OUT webhook bigint,
+	OUT request_id text,
+	OUT fingerprint uuid,
+	OUT event_type text,
+	OUT kind text,
+	OUT event_at timestamptz,
+	OUT campaign_id bigint,
+	OUT campaign_name text,
+	OUT client_id bigint,
+	OUT lead_id bigint,
+	OUT lead_map_id bigint,
+	OUT lead_email text,
+	OUT lead_name text,
+	OUT from_email text,
+	OUT to_email text,
+	OUT sequence_number integer,
+	OUT subject text,
+	OUT message_id text,
+	OUT stats_id text,
+	OUT link text,
+	OUT category text,
+	OUT category_id bigint,
+	OUT reply_text text,
+	OUT payload jsonb)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.smartlead_arriving_events() IS
+'The events that a receiver is about to insert. For everybody else, and at any other time, there are none.';
+
+CREATE TABLE @extschema@.smartlead_failed_events (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	failed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	received_at timestamptz NOT NULL,
+	connection text NOT NULL,
+	webhook bigint,
+	request_id text,
+	event_type text,
+	payload jsonb,
+	body bytea,
+	sqlstate text NOT NULL,
+	error text NOT NULL,
+	CHECK ((payload IS NULL) <> (body IS NULL))
+);
+
+COMMENT ON TABLE @extschema@.smartlead_failed_events IS
+'Events whose triggers failed or took too long, and those that the database can''t hold. smartlead_retry_event(id) tries again.';
+COMMENT ON COLUMN @extschema@.smartlead_failed_events.id IS 'For smartlead_retry_event().';
+COMMENT ON COLUMN @extschema@.smartlead_failed_events.failed_at IS 'When it failed.';
+COMMENT ON COLUMN @extschema@.smartlead_failed_events.received_at IS 'When the request arrived.';
+COMMENT ON COLUMN @extschema@.smartlead_failed_events.connection IS 'The connection whose webhook it was.';
+COMMENT ON COLUMN @extschema@.smartlead_failed_events.webhook IS 'The row in smartlead_webhooks.';
+COMMENT ON COLUMN @extschema@.smartlead_failed_events.request_id IS 'The header X-Request-Id, if there was one.';
+COMMENT ON COLUMN @extschema@.smartlead_failed_events.event_type IS 'The type as the payload spells it.';
+COMMENT ON COLUMN @extschema@.smartlead_failed_events.payload IS 'All that was sent.';
+COMMENT ON COLUMN @extschema@.smartlead_failed_events.body IS 'The bytes that were sent, where they can''t be a jsonb in this database.';
+COMMENT ON COLUMN @extschema@.smartlead_failed_events.sqlstate IS 'The error''s code.';
+COMMENT ON COLUMN @extschema@.smartlead_failed_events.error IS 'The error''s message, detail, hint and context.';
+
+CREATE TABLE @extschema@.smartlead_webhooks (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	subscriber regrole NOT NULL,
+	connection text NOT NULL,
+	level text NOT NULL CHECK (level IN ('campaign', 'client', 'user', 'by hand')),
+	campaign_id bigint,
+	client_id bigint,
+	name text,
+	event_types text[],
+	categories text[],
+	remote_id bigint,
+	secret_key text,
+	signing_secret text,
+	signature_required boolean NOT NULL DEFAULT false,
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	ended_at timestamptz
+);
+
+COMMENT ON TABLE @extschema@.smartlead_webhooks IS
+'Webhooks that lead to this database. Changed by functions: smartlead_subscribe() and those named after it.';
+COMMENT ON COLUMN @extschema@.smartlead_webhooks.id IS 'Ours; smartlead_events.webhook.';
+COMMENT ON COLUMN @extschema@.smartlead_webhooks.subscriber IS 'The role that subscribed: events are inserted as this role, or as smartlead_admin in place of a superuser.';
+COMMENT ON COLUMN @extschema@.smartlead_webhooks.connection IS 'The connection (foreign server) that it belongs to.';
+COMMENT ON COLUMN @extschema@.smartlead_webhooks.level IS 'campaign, client or user; "by hand" when somebody entered its URL at Smartlead.';
+COMMENT ON COLUMN @extschema@.smartlead_webhooks.campaign_id IS 'The campaign, of a webhook at that level.';
+COMMENT ON COLUMN @extschema@.smartlead_webhooks.client_id IS 'The client, of a webhook at that level.';
+COMMENT ON COLUMN @extschema@.smartlead_webhooks.name IS 'Its name at Smartlead.';
+COMMENT ON COLUMN @extschema@.smartlead_webhooks.event_types IS 'What was subscribed to.';
+COMMENT ON COLUMN @extschema@.smartlead_webhooks.categories IS 'The categories that a change of category is told for.';
+COMMENT ON COLUMN @extschema@.smartlead_webhooks.remote_id IS 'Smartlead''s own id of the webhook, when known.';
+COMMENT ON COLUMN @extschema@.smartlead_webhooks.secret_key IS 'If set, payloads must carry it as "secret_key".';
+COMMENT ON COLUMN @extschema@.smartlead_webhooks.signing_secret IS 'If set, the header X-Smartlead-Signature is checked with it.';
+COMMENT ON COLUMN @extschema@.smartlead_webhooks.signature_required IS 'Whether a request without that header is refused.';
+COMMENT ON COLUMN @extschema@.smartlead_webhooks.created_at IS 'When it was made.';
+COMMENT ON COLUMN @extschema@.smartlead_webhooks.ended_at IS 'When it was ended; its tokens are gone since.';
+
+CREATE TABLE @extschema@.smartlead_webhook_tokens (
+	token_hash bytea PRIMARY KEY CHECK (pg_catalog.octet_length(token_hash) OPERATOR(pg_catalog.=) 32),
+	webhook bigint NOT NULL REFERENCES @extschema@.smartlead_webhooks ON DELETE CASCADE,
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	expires_at timestamptz
+);
+
+COMMENT ON TABLE @extschema@.smartlead_webhook_tokens IS
+'The secret parts of webhooks'' URLs, as SHA-256. Two of one webhook are valid while it is being rotated.';
+COMMENT ON COLUMN @extschema@.smartlead_webhook_tokens.token_hash IS 'SHA-256 of the token; the token itself is nowhere.';
+COMMENT ON COLUMN @extschema@.smartlead_webhook_tokens.webhook IS 'The webhook whose URL holds it.';
+COMMENT ON COLUMN @extschema@.smartlead_webhook_tokens.created_at IS 'When it was made.';
+COMMENT ON COLUMN @extschema@.smartlead_webhook_tokens.expires_at IS 'From then on, requests with it are answered 404; NULL: never.';
+
+CREATE FUNCTION @extschema@.smartlead_tokens_changed()
+RETURNS trigger
+AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION @extschema@.smartlead_tokens_changed() IS
+'tells the receivers that tokens have changed';
+
+CREATE TRIGGER smartlead_tokens_changed
+	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.smartlead_webhook_tokens
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.smartlead_tokens_changed();
+CREATE TRIGGER smartlead_tokens_changed
+	AFTER UPDATE OR DELETE OR TRUNCATE ON @extschema@.smartlead_webhooks
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.smartlead_tokens_changed();
+
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_events', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_failed_events', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_webhooks', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_webhook_tokens', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_events_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_failed_events_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_webhooks_id_seq', '');
+
+-- Webhooks
+
+CREATE FUNCTION @extschema@.smartlead_webhook_url(connection name DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.smartlead_webhook_url(name) IS
+'Makes a webhook to be entered at Smartlead by hand and returns its URL, which holds a secret and can''t be shown again. Each call makes another one.';
+
+CREATE FUNCTION @extschema@.smartlead_rotate_webhook_url(webhook bigint, overlap interval DEFAULT '1 day')
+RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.smartlead_rotate_webhook_url(bigint, interval) IS
+'Makes a new URL of a webhook and returns it. The old one goes on to work for the time of the overlap.';
+
+CREATE FUNCTION @extschema@.smartlead_revoke_webhook(webhook bigint)
+RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.smartlead_revoke_webhook(bigint) IS
+'Makes the receiver refuse a webhook from now on, without asking Smartlead. False: it was refused already.';
+
+CREATE FUNCTION @extschema@.smartlead_secure_webhook(
+	webhook bigint,
+	secret_key text DEFAULT NULL,
+	signing_secret text DEFAULT NULL,
+	signature_required boolean DEFAULT true)
+RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.smartlead_secure_webhook(bigint, text, text, boolean) IS
+'Sets what a webhook''s requests must prove besides their URL: the secret_key in the payload, and a signature (HMAC-SHA256 of the body) in the header X-Smartlead-Signature. NULL: not checked.';
+
+CREATE FUNCTION @extschema@.smartlead_retry_event(id bigint)
+RETURNS bigint
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.smartlead_retry_event(bigint) IS
+'Stores a failed event, with its triggers, and returns its id in smartlead_events; NULL if it is there already. Raises what goes wrong.';
+
+-- Workers
+
+CREATE FUNCTION @extschema@.smartlead_start_workers()
+RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.smartlead_start_workers() IS
+'Starts the workers of this database until the server''s next restart. False: they run already.';
+
+CREATE FUNCTION @extschema@.smartlead_stop_workers()
+RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.smartlead_stop_workers() IS
+'Stops the workers that smartlead_start_workers() has started. False: there are none.';
+
+CREATE FUNCTION @extschema@.smartlead_worker_slots(
+	OUT slot integer,
+	OUT worker text,
+	OUT number integer,
+	OUT pid integer,
+	OUT state text,
+	OUT started_at timestamptz,
+	OUT starts bigint,
+	OUT address text,
+	OUT port integer,
+	OUT trouble text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.smartlead_worker_slots() IS
+'What smartlead_workers shows.';
+
+CREATE VIEW @extschema@.smartlead_workers AS
+SELECT w.worker, w.number, w.pid, w.state, w.started_at, w.starts, w.address, w.port, w.trouble
+  FROM @extschema@.smartlead_worker_slots() w
+ ORDER BY w.worker, w.number;
+
+COMMENT ON VIEW @extschema@.smartlead_workers IS
+'The launcher and the workers of this database.';
+COMMENT ON COLUMN @extschema@.smartlead_workers.worker IS 'launcher, receiver, ...';
+COMMENT ON COLUMN @extschema@.smartlead_workers.number IS 'Which one of several.';
+COMMENT ON COLUMN @extschema@.smartlead_workers.pid IS 'Its process; NULL: it isn''t running.';
+COMMENT ON COLUMN @extschema@.smartlead_workers.state IS 'starting, running, waiting (see trouble), no extension, or stopped.';
+COMMENT ON COLUMN @extschema@.smartlead_workers.started_at IS 'When it started last.';
+COMMENT ON COLUMN @extschema@.smartlead_workers.starts IS 'How often it has started.';
+COMMENT ON COLUMN @extschema@.smartlead_workers.address IS 'Where it listens; NULL: nowhere.';
+COMMENT ON COLUMN @extschema@.smartlead_workers.port IS 'The port of that.';
+COMMENT ON COLUMN @extschema@.smartlead_workers.trouble IS 'Why it can''t do what the settings want.';
+
+CREATE FUNCTION @extschema@.smartlead_receiver_counters(
+	OUT slot integer,
+	OUT requests bigint,
+	OUT received bigint,
+	OUT stored bigint,
+	OUT duplicates bigint,
+	OUT failed bigint,
+	OUT refused_token bigint,
+	OUT refused_method bigint,
+	OUT refused_type bigint,
+	OUT refused_size bigint,
+	OUT refused_json bigint,
+	OUT refused_secret bigint,
+	OUT refused_busy bigint,
+	OUT batches bigint,
+	OUT mean_batch double precision,
+	OUT largest_batch bigint,
+	OUT mean_ms double precision,
+	OUT max_ms double precision,
+	OUT connections bigint,
+	OUT evicted bigint,
+	OUT last_stored_at timestamptz,
+	OUT number integer)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.smartlead_receiver_counters() IS
+'The counters behind smartlead_stat_receiver.';
+
+CREATE VIEW @extschema@.smartlead_stat_receiver AS
+SELECT c.number, w.pid, w.state, w.address, w.port, w.started_at,
+       c.requests, c.received, c.stored, c.duplicates, c.failed,
+       c.refused_token, c.refused_method, c.refused_type, c.refused_size, c.refused_json,
+       c.refused_secret, c.refused_busy,
+       c.batches, c.mean_batch, c.largest_batch, c.mean_ms, c.max_ms,
+       c.connections, c.evicted, c.last_stored_at
+  FROM @extschema@.smartlead_receiver_counters() c
+  JOIN @extschema@.smartlead_worker_slots() w ON w.slot = c.slot
+ ORDER BY c.number;
+
+COMMENT ON VIEW @extschema@.smartlead_stat_receiver IS
+'What each receiver of this database has done since the server''s start or smartlead_stat_receiver_reset().';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.number IS 'Which receiver, of smartlead.receivers.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.pid IS 'Its process; NULL: it isn''t running.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.state IS 'As in smartlead_workers.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.address IS 'Where it listens.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.port IS 'The port of that.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.started_at IS 'When it started last.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.requests IS 'Requests with a valid token and a JSON body.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.received IS 'Events in them.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.stored IS 'New ones, now in smartlead_events.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.duplicates IS 'Repeated deliveries, or such as a BEFORE trigger has dropped.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.failed IS 'Those now in smartlead_failed_events.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.refused_token IS 'Answered 404: no valid token.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.refused_method IS 'Answered 405: not POST.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.refused_type IS 'Answered 415: not application/json.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.refused_size IS 'Answered 413: beyond smartlead.max_body_size.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.refused_json IS 'Answered 400: not JSON, or no clear length.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.refused_secret IS 'Answered 401: the secret_key or the signature is wrong.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.refused_busy IS 'Answered 503: no memory left for the queue, or the server could not commit.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.batches IS 'Transactions with events.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.mean_batch IS 'Mean number of events in one.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.largest_batch IS 'Most events in one.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.mean_ms IS 'Mean milliseconds from the end of a request''s headers to its answer, of those answered 200.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.max_ms IS 'The longest of those times.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.connections IS 'HTTP connections open now.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.evicted IS 'HTTP connections closed because they took too long, or to make room.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_receiver.last_stored_at IS 'When an event was stored last.';
+
+CREATE FUNCTION @extschema@.smartlead_stat_receiver_reset()
+RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION @extschema@.smartlead_stat_receiver_reset() IS
+'Sets the counters of this database''s receivers to zero.';
+
+REVOKE ALL ON @extschema@.smartlead_events, @extschema@.smartlead_failed_events,
+	@extschema@.smartlead_webhooks, @extschema@.smartlead_webhook_tokens,
+	@extschema@.smartlead_workers, @extschema@.smartlead_stat_receiver FROM PUBLIC;
+GRANT SELECT ON @extschema@.smartlead_events, @extschema@.smartlead_workers,
+	@extschema@.smartlead_stat_receiver TO smartlead_user;
+-- The receiver inserts as the role that subscribed, which is therefore a member of smartlead_admin.
+GRANT SELECT, INSERT, DELETE, TRIGGER ON @extschema@.smartlead_events TO smartlead_admin;
+GRANT SELECT, INSERT, DELETE ON @extschema@.smartlead_failed_events TO smartlead_admin;
+GRANT SELECT (id, subscriber, connection, level, campaign_id, client_id, name, event_types,
+	categories, remote_id, signature_required, created_at, ended_at)
+	ON @extschema@.smartlead_webhooks TO smartlead_admin;
+REVOKE ALL ON FUNCTION
+	@extschema@.smartlead_arriving_events(),
+	@extschema@.smartlead_tokens_changed(),
+	@extschema@.smartlead_webhook_url(name),
+	@extschema@.smartlead_rotate_webhook_url(bigint, interval),
+	@extschema@.smartlead_revoke_webhook(bigint),
+	@extschema@.smartlead_secure_webhook(bigint, text, text, boolean),
+	@extschema@.smartlead_retry_event(bigint),
+	@extschema@.smartlead_start_workers(),
+	@extschema@.smartlead_stop_workers(),
+	@extschema@.smartlead_worker_slots(),
+	@extschema@.smartlead_receiver_counters(),
+	@extschema@.smartlead_stat_receiver_reset() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+	@extschema@.smartlead_worker_slots(),
+	@extschema@.smartlead_receiver_counters() TO smartlead_user;
+GRANT EXECUTE ON FUNCTION
+	@extschema@.smartlead_arriving_events(),
+	@extschema@.smartlead_webhook_url(name),
+	@extschema@.smartlead_rotate_webhook_url(bigint, interval),
+	@extschema@.smartlead_revoke_webhook(bigint),
+	@extschema@.smartlead_secure_webhook(bigint, text, text, boolean),
+	@extschema@.smartlead_retry_event(bigint),
+	@extschema@.smartlead_start_workers(),
+	@extschema@.smartlead_stop_workers(),
+	@extschema@.smartlead_stat_receiver_reset() TO smartlead_admin;

@@ -1,0 +1,186 @@
+/*
+ * webhook/failed.c
+ *		Events that could not be stored: kept with the error, and tried again when somebody asks.
+ *
+ * The row is written as smartlead_admin, never as a superuser: there may be triggers on this
+ * table, too.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#include "smartlead.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#include "webhook/registry.h"
+#include "webhook/webhook.h"
+
+PG_FUNCTION_INFO_V1(smartlead_retry_event);
+
+static char *
+table_name(void)
+{
+	Oid schema = sl_extension_schema();
+
+	if (!OidIsValid(schema))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("extension smartlead is gone")));
+	return quote_qualified_identifier(get_namespace_name(schema), "smartlead_failed_events");
+}
+
+static Datum
+text_or_null(const char *text, char *null)
+{
+	*null = text == NULL ? 'n' : ' ';
+	return text == NULL ? (Datum) 0 : CStringGetTextDatum(text);
+}
+
+/* The error as a user would see it in psql. */
+static char *
+error_text(const ErrorData *error)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, error->message ? error->message : "unknown error");
+	if (error->detail)
+		appendStringInfo(&text, "\nDETAIL:  %s", error->detail);
+	if (error->hint)
+		appendStringInfo(&text, "\nHINT:  %s", error->hint);
+	if (error->context)
+		appendStringInfo(&text, "\nCONTEXT:  %s", error->context);
+	return text.data;
+}
+
+static Oid
+recording_role(void)
+{
+	Oid role = get_role_oid("smartlead_admin", false);
+
+	if (superuser_arg(role))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("role smartlead_admin must not be a superuser"),
+						errdetail("Events that can't be stored are recorded as that role.")));
+	return role;
+}
+
+void
+sl_failed_record(const SlSource *source, const char *event_type, Jsonb *payload, const char *body,
+				 size_t length, const ErrorData *error)
+{
+	Oid			  types[] = {TIMESTAMPTZOID, TEXTOID,  INT8OID, TEXTOID, TEXTOID,
+							 JSONBOID,		 BYTEAOID, TEXTOID, TEXTOID};
+	Datum		  values[lengthof(types)];
+	char		  nulls[lengthof(types) + 1] = "         ";
+	SlUserContext self;
+	int			  done;
+	char		 *query = psprintf("INSERT INTO %s (received_at, connection, webhook, request_id,"
+										   " event_type, payload, body, sqlstate, error)"
+										   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+								   table_name());
+
+	values[0] = TimestampTzGetDatum(source->received_at);
+	values[1] = CStringGetTextDatum(source->connection);
+	values[2] = Int64GetDatum(source->webhook);
+	values[3] = text_or_null(source->request_id, &nulls[3]);
+	values[4] = text_or_null(event_type, &nulls[4]);
+	values[5] = PointerGetDatum(payload);
+	nulls[5] = payload == NULL ? 'n' : ' ';
+	values[6] =
+		payload == NULL ? PointerGetDatum(cstring_to_text_with_len(body, length)) : (Datum) 0;
+	nulls[6] = payload == NULL ? ' ' : 'n';
+	values[7] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
+	values[8] = CStringGetTextDatum(error_text(error));
+	sl_become_user(recording_role(), &self);
+	done = SPI_execute_with_args(query, lengthof(types), types, values, nulls, false, 0);
+	sl_become_oneself(&self);
+	if (done != SPI_OK_INSERT)
+		elog(ERROR, "could not record an event");
+}
+
+/* A failed event as its row tells. */
+typedef struct FailedEvent
+{
+	SlSource source;
+	Jsonb	*payload;
+} FailedEvent;
+
+static char *
+column(int number)
+{
+	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number);
+}
+
+/* Deletes and reads the row, with the caller's rights. False: there is none. */
+static bool
+take_row(int64 id, FailedEvent *failed)
+{
+	Oid	  type = INT8OID;
+	Datum value = Int64GetDatum(id);
+	bool  is_null;
+	char *query = psprintf("DELETE FROM %s WHERE id = $1 RETURNING received_at, connection,"
+						   " webhook, request_id, payload, pg_catalog.convert_from(body, 'UTF8')",
+						   table_name());
+	Datum payload;
+	char *body;
+
+	if (SPI_execute_with_args(query, 1, &type, &value, NULL, false, 0) != SPI_OK_DELETE_RETURNING)
+		elog(ERROR, "could not take a failed event");
+	if (SPI_processed == 0)
+		return false;
+	failed->source.received_at = DatumGetTimestampTz(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+	failed->source.connection = column(2);
+	failed->source.webhook =
+		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &is_null));
+	failed->source.request_id = column(4);
+	payload = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 5, &is_null);
+	if (!is_null)
+		failed->payload = DatumGetJsonbPCopy(payload);
+	else
+	{
+		body = column(6);
+		failed->payload = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(body)));
+	}
+	return true;
+}
+
+/*
+ * smartlead_retry_event(id bigint) → bigint: the id in smartlead_events, or NULL if it was there
+ *
+ * What the receiver would do, as the same role, but in the caller's transaction and without a limit
+ * of time. Raises what goes wrong, and then the event stays among the failed ones.
+ */
+Datum
+smartlead_retry_event(PG_FUNCTION_ARGS)
+{
+	int64		id = PG_GETARG_INT64(0), event_id;
+	FailedEvent failed = {0};
+	SlEvent		event;
+	SlEventRow	row;
+	int			n_new;
+
+	PreventCommandIfReadOnly("smartlead_retry_event()");
+	SPI_connect();
+	if (!take_row(id, &failed))
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("there is no failed event " INT64_FORMAT, id)));
+	failed.source.role = sl_working_role(sl_registry_subscriber(failed.source.webhook));
+	if (!OidIsValid(failed.source.role))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("the role that subscribed to this event exists no more")));
+	sl_payload_read(failed.payload, failed.source.received_at, &event);
+	sl_event_plans_forget(); /* in a session, the extension may have moved since the last call */
+	sl_event_row(&event, &failed.source, &row);
+	n_new = sl_events_insert(&row, 1, failed.source.role, false, &event_id);
+	SPI_finish();
+	if (n_new == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(event_id);
+}

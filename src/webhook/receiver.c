@@ -1,0 +1,214 @@
+/*
+ * webhook/receiver.c
+ *		The receiver's main loop.
+ *
+ * One thread waits for everything: its latch (settings, signals, news from the launcher's hook) and
+ * the HTTP server's sockets. What a wake-up has brought is read, stored in batches, and answered.
+ * Without traffic it wakes once a minute, to see whether the extension is still there and whether
+ * events are old enough to go.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#include "smartlead.h"
+
+#include <time.h>
+
+#include "access/xact.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "utils/memutils.h"
+
+#include "webhook/webhook.h"
+
+#define LOOK_AROUND_US 60000000
+#define FIRST_PAUSE_MS 1000
+#define LONGEST_PAUSE_MS 60000
+
+typedef struct Receiver
+{
+	SlWorkerSlot *slot;
+	WaitEventSet *events;
+	int			  descriptor; /* in the set, or -1 */
+	uint32		  wait_event;
+	int64		  look_around_at;
+	int64		  listen_at; /* when to try again to open the listener; 0: it is as wanted */
+	int			  pause_ms;
+	bool		  clean_up; /* there may be more old events */
+	int64		  tell_statistics_at;
+} Receiver;
+
+int64
+sl_now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* Opens the listener, or opens it anew; when that fails, tries again after a growing pause. */
+static void
+update_listener(Receiver *receiver)
+{
+	if (sl_listener_update(receiver->slot))
+	{
+		receiver->listen_at = 0;
+		receiver->pause_ms = FIRST_PAUSE_MS;
+	}
+	else
+	{
+		receiver->listen_at = sl_now_us() + (int64) receiver->pause_ms * 1000;
+		receiver->pause_ms = Min(receiver->pause_ms * 2, LONGEST_PAUSE_MS);
+	}
+}
+
+/* The set holds the listener's descriptor, which changes with the listener. */
+static void
+prepare_wait(Receiver *receiver)
+{
+	int descriptor = sl_listener_descriptor();
+
+	if (receiver->events != NULL && descriptor == receiver->descriptor)
+		return;
+	if (receiver->events != NULL)
+		FreeWaitEventSet(receiver->events);
+	receiver->events = sl_create_wait_event_set(3);
+	AddWaitEventToSet(receiver->events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(receiver->events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	if (descriptor >= 0)
+		AddWaitEventToSet(receiver->events, WL_SOCKET_READABLE, descriptor, NULL, NULL);
+	receiver->descriptor = descriptor;
+}
+
+static long
+sooner(long a, int64 at, int64 now)
+{
+	return Min(a, (long) Max((at - now) / 1000 + 1, 0));
+}
+
+static long
+time_to_wait(const Receiver *receiver)
+{
+	int64 now = sl_now_us();
+	long  wait_ms = sooner(LOOK_AROUND_US / 1000, receiver->look_around_at, now);
+	long  listener_ms = sl_listener_timeout();
+
+	if (sl_queue.count > 0 || receiver->clean_up)
+		return 0;
+	if (receiver->listen_at != 0)
+		wait_ms = sooner(wait_ms, receiver->listen_at, now);
+	if (receiver->tell_statistics_at != 0)
+		wait_ms = sooner(wait_ms, receiver->tell_statistics_at, now);
+	return listener_ms < 0 ? wait_ms : Min(wait_ms, listener_ms);
+}
+
+static void
+heed_signals(Receiver *receiver)
+{
+	/* A cancellation that came too late for the event it was meant for. */
+	QueryCancelPending = false;
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		receiver->listen_at = sl_now_us();
+	}
+}
+
+/* Ends the process if the extension is gone. */
+static void
+refresh_tokens(Receiver *receiver)
+{
+	if (sl_tokens_refresh())
+		return;
+	sl_listener_stop();
+	sl_worker_end_without_extension(receiver->slot);
+}
+
+/* Stores what is in the queue; after each batch, its answers go out and more may have come in. */
+static void
+serve(Receiver *receiver)
+{
+	refresh_tokens(receiver);
+	sl_listener_run();
+	while (sl_queue.count > 0)
+	{
+		sl_store_batch();
+		sl_listener_run();
+		heed_signals(receiver);
+		if (receiver->tell_statistics_at == 0)
+			receiver->tell_statistics_at = sl_now_us() + 1000000;
+	}
+}
+
+/* Tells the statistics collector what was written, or autovacuum would never come. */
+static void
+tell_statistics(Receiver *receiver)
+{
+	if (receiver->tell_statistics_at == 0 || receiver->tell_statistics_at > sl_now_us())
+		return;
+	receiver->tell_statistics_at = 0;
+	pgstat_report_stat(true);
+}
+
+static void
+keep_house(Receiver *receiver)
+{
+	if (receiver->listen_at != 0 && receiver->listen_at <= sl_now_us())
+		update_listener(receiver);
+	if (receiver->look_around_at <= sl_now_us())
+	{
+		receiver->look_around_at = sl_now_us() + LOOK_AROUND_US;
+		receiver->clean_up = receiver->slot->number == 0;
+	}
+	if (receiver->clean_up)
+	{
+		receiver->clean_up = sl_retention_step();
+		if (receiver->tell_statistics_at == 0)
+			receiver->tell_statistics_at = sl_now_us() + 1000000;
+	}
+	tell_statistics(receiver);
+}
+
+static void
+begin(Receiver *receiver)
+{
+	receiver->slot = sl_worker_begin();
+	receiver->descriptor = -1;
+	receiver->pause_ms = FIRST_PAUSE_MS;
+	receiver->look_around_at = sl_now_us();
+	receiver->wait_event = sl_wait_event("SmartleadReceiver");
+	sl_my_stats = sl_receiver_stats(sl_worker_slot_index(receiver->slot));
+	pg_atomic_write_u64(&sl_my_stats->connections, 0);
+	refresh_tokens(receiver);
+	update_listener(receiver);
+}
+
+/*
+ * An error here, outside the storing of a batch, is one that the receiver can't mend: it ends, its
+ * clients will try again, and the launcher starts another one.
+ */
+void
+sl_receiver_main(Datum argument)
+{
+	Receiver	  receiver = {0};
+	WaitEvent	  happened[3];
+	MemoryContext loop;
+
+	begin(&receiver);
+	loop = AllocSetContextCreate(TopMemoryContext, "smartlead receiver", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(loop);
+	for (;;)
+	{
+		prepare_wait(&receiver);
+		WaitEventSetWait(receiver.events, time_to_wait(&receiver), happened, lengthof(happened),
+						 receiver.wait_event);
+		ResetLatch(MyLatch);
+		heed_signals(&receiver);
+		serve(&receiver);
+		keep_house(&receiver);
+		MemoryContextSwitchTo(loop);
+		MemoryContextReset(loop);
+	}
+}

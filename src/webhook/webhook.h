@@ -1,0 +1,309 @@
+/*
+ * webhook/webhook.h
+ *		The receiver: from a webhook's HTTP request to a row in smartlead_events.
+ *
+ * The way of an event: listener.c (sockets, libmicrohttpd) → request.c (one HTTP request: limits,
+ * what is refused, the body) → queue → store.c (a batch in a transaction) with payload.c (JSON to
+ * columns), fingerprint.c (what identifies the event), insert.c (the row, as the subscriber) and
+ * failed.c (what couldn't be stored) → the answer, after the commit. receiver.c is the main loop.
+ *
+ * Functions of listener.c, request.c and peers.c that libmicrohttpd calls run within its frames: they
+ * never throw, and use malloc.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#ifndef SL_WEBHOOK_H
+#define SL_WEBHOOK_H
+
+#include "smartlead.h"
+
+#include <microhttpd.h>
+
+#include "lib/ilist.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "worker/worker.h"
+
+#define SL_TOKEN_BYTES 32
+#define SL_TOKEN_LENGTH 43 /* of its text: base64url without padding */
+#define SL_HASH_LENGTH 32  /* SHA-256 */
+#define SL_FINGERPRINT_LENGTH 16
+#define SL_REQUEST_ID_LENGTH 128
+
+/* Settings (settings.c). Times in milliseconds, sizes in bytes unless told. */
+extern int	 sl_receivers;
+extern char *sl_listen_address;
+extern int	 sl_port;
+extern char *sl_public_url;
+extern char *sl_tls_certificate_file;
+extern char *sl_tls_key_file;
+extern int	 sl_trigger_timeout;
+extern char *sl_trigger_search_path;
+extern int	 sl_event_retention; /* minutes */
+extern bool	 sl_notify_events;
+extern int	 sl_max_body_size;	 /* kB */
+extern int	 sl_max_header_size; /* kB */
+extern int	 sl_max_connections;
+extern int	 sl_max_connections_per_address;
+extern int	 sl_max_queue_size;	 /* kB */
+extern int	 sl_idle_timeout;	 /* seconds */
+extern int	 sl_request_timeout; /* seconds */
+extern int	 sl_max_batch;
+
+extern void sl_webhook_define_settings(void);
+
+/* Why a request was refused; the order is that of the columns of smartlead_stat_receiver. */
+typedef enum SlRefusal
+{
+	SL_REFUSED_TOKEN,  /* 404 */
+	SL_REFUSED_METHOD, /* 405 */
+	SL_REFUSED_TYPE,   /* 415 */
+	SL_REFUSED_SIZE,   /* 413 */
+	SL_REFUSED_JSON,   /* 400 */
+	SL_REFUSED_SECRET, /* 401 */
+	SL_REFUSED_BUSY,   /* 503: no room, or the database can't commit */
+	SL_N_REFUSALS
+} SlRefusal;
+
+/* Counters of one receiver, beside its worker slot. Written by the receiver alone. */
+typedef struct SlReceiverStats
+{
+	pg_atomic_uint64 requests; /* to a valid token */
+	pg_atomic_uint64 received; /* events in them */
+	pg_atomic_uint64 stored;
+	pg_atomic_uint64 duplicates;
+	pg_atomic_uint64 failed;
+	pg_atomic_uint64 refused[SL_N_REFUSALS];
+	pg_atomic_uint64 batches;
+	pg_atomic_uint64 batched; /* events in committed batches */
+	pg_atomic_uint64 largest_batch;
+	pg_atomic_uint64 latency_us; /* sum, of requests answered after a commit */
+	pg_atomic_uint64 max_latency_us;
+	pg_atomic_uint64 answered;
+	pg_atomic_uint64 connections;	 /* open now */
+	pg_atomic_uint64 evicted;		 /* closed to make room, or for taking too long */
+	pg_atomic_uint64 last_stored_at; /* a TimestampTz */
+	/* The event whose triggers run, and one whose trigger would not be stopped (limits.c). */
+	bool  running;
+	uint8 fingerprint[SL_FINGERPRINT_LENGTH];
+	int64 stubborn_at; /* of sl_now_us(); 0: there was none */
+	uint8 stubborn[SL_FINGERPRINT_LENGTH];
+} SlReceiverStats;
+
+extern Size				sl_webhook_shmem_size(void);
+extern void				sl_webhook_shmem_startup(void);
+extern SlReceiverStats *sl_receiver_stats(int slot);
+
+static inline void
+sl_count(pg_atomic_uint64 *counter, uint64 n)
+{
+	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + n);
+}
+
+/* A token that is valid now (tokens.c). */
+typedef struct SlToken
+{
+	uint8		hash[SL_HASH_LENGTH]; /* the key */
+	int64		webhook;
+	Oid			subscriber;
+	TimestampTz expires_at;
+	char	   *connection;
+	char	   *secret_key;		/* that the payload must carry; or NULL */
+	char	   *signing_secret; /* of the HMAC in the header; or NULL */
+	bool		signature_required;
+} SlToken;
+
+/*
+ * Brings the tokens up to date when they have changed. Outside a transaction. False: the extension
+ * isn't there (any more).
+ */
+extern bool sl_tokens_refresh(void);
+
+/* The token of that hash if it is valid at that time, or NULL. Never throws. */
+extern const SlToken *sl_token_find(const uint8 *hash, TimestampTz now);
+
+extern void sl_token_hash(const char *text, size_t length, uint8 *hash);
+extern void sl_token_make(char *text, uint8 *hash);
+extern bool sl_same_bytes(const void *a, const void *b, size_t length);
+
+/*
+ * Is this JSON, of no more than max_depth levels? Checks UTF-8 too. What is valid but can't be held
+ * by PostgreSQL, \u0000 and halves of surrogate pairs, is overwritten by \ufffd.
+ */
+extern bool sl_json_guard(char *text, size_t length, int max_depth);
+
+/* An event as columns. Strings are palloc'd in the server's encoding; NULL: the payload has none. */
+typedef struct SlEvent
+{
+	char	   *event_type; /* as it came */
+	const char *kind;		/* in the spelling of subscriptions */
+	TimestampTz event_at;
+	bool		has_time; /* event_at is the payload's */
+	bool		has_campaign_id, has_client_id, has_lead_id, has_lead_map_id, has_sequence_number,
+		has_category_id;
+	int64 campaign_id, client_id, lead_id, lead_map_id, category_id;
+	int32 sequence_number;
+	char *campaign_name, *lead_email, *lead_name, *from_email, *to_email, *subject, *message_id,
+		*stats_id, *link, *category, *reply_text;
+	char  *secret_key;
+	Jsonb *payload;
+} SlEvent;
+
+/* Reads the columns from a payload. In a transaction. */
+extern void sl_payload_read(Jsonb *payload, TimestampTz received_at, SlEvent *event);
+
+/*
+ * The events in a body: one, or those of an array. An envelope's "body" is unwrapped. Returns their
+ * number, with the payloads in the current context.
+ */
+extern int sl_payload_split(const char *body, size_t length, Jsonb ***payloads);
+
+/* What identifies the event among those of a connection. */
+extern void sl_fingerprint(const SlEvent *event, const char *connection, const char *request_id,
+						   TimestampTz received_at, uint8 *fingerprint);
+
+/* Does the payload tell when a change of state happened? If not, see sl_event_insert(). */
+extern bool sl_is_timeless_change(const SlEvent *event);
+
+/* From where an event came. */
+typedef struct SlSource
+{
+	TimestampTz received_at;
+	const char *connection;
+	int64		webhook;
+	Oid			role;		/* to insert as */
+	const char *request_id; /* or NULL */
+} SlSource;
+
+#define SL_EVENT_COLUMNS 26
+
+/* A row of smartlead_events without its id, in the order of the columns of insert.c. */
+typedef struct SlEventRow
+{
+	uint8 fingerprint[SL_FINGERPRINT_LENGTH];
+	Datum values[SL_EVENT_COLUMNS];
+	bool  nulls[SL_EVENT_COLUMNS];
+} SlEventRow;
+
+/* The row must stay where it is: a value points into it. In a transaction and SPI. */
+extern void sl_event_row(const SlEvent *event, const SlSource *source, SlEventRow *row);
+
+/* The rows that the next call of smartlead_arriving_events() returns. */
+extern void sl_rows_offer(SlEventRow *rows, int n);
+
+/*
+ * Inserts rows as a role, and announces the new ones. Returns their number: the others were there
+ * already. *id, if given, is the first new one's. "limited": within smartlead.trigger_timeout, as a
+ * receiver must. In a transaction and SPI.
+ */
+extern int sl_events_insert(SlEventRow *rows, int n, Oid role, bool limited, int64 *id);
+
+/* The relation and its name, looked up anew after sl_event_plans_forget(). */
+extern Oid	 sl_events_relation(void);
+extern char *sl_events_name(void);
+extern void	 sl_event_plans_forget(void);
+
+/*
+ * The limit of time for triggers (limits.c), of the event with that fingerprint, or with NULL of
+ * several. To be stopped after an error, too.
+ */
+extern void sl_limit_start(const uint8 *fingerprint);
+extern void sl_limit_stop(void);
+
+/* Had a receiver to be ended lately because of a trigger? Because of one for this very event? */
+extern bool sl_limit_was_broken(void);
+extern bool sl_limit_was_broken_by(const uint8 *fingerprint);
+
+/* One HTTP request. Malloc'd; lives as long as libmicrohttpd serves it. */
+typedef struct SlHttpRequest
+{
+	dlist_node			   node; /* in the queue */
+	struct MHD_Connection *connection;
+	struct SlPeer		  *peer;
+	int					   status; /* of the answer; 0: not decided yet */
+	SlRefusal			   refusal;
+	bool				   is_health_check;
+	bool				   suspended;
+	uint8				   token_hash[SL_HASH_LENGTH];
+	int64				   arrived_us;
+	TimestampTz			   received_at;
+	char				  *body;
+	size_t				   length;
+	size_t				   capacity;
+	size_t				   dropped; /* bytes read and thrown away */
+	char				   request_id[SL_REQUEST_ID_LENGTH + 1];
+	char				   signature[80];
+} SlHttpRequest;
+
+/* The requests whose bodies are complete, in the order of their arrival. */
+typedef struct SlRequestQueue
+{
+	dlist_head requests;
+	int		   count;
+	size_t	   bytes; /* of all bodies in memory, incomplete ones too */
+} SlRequestQueue;
+
+extern SlRequestQueue sl_queue;
+
+/* Called by libmicrohttpd (request.c). */
+extern enum MHD_Result sl_request_handle(void *listener, struct MHD_Connection *connection,
+										 const char *url, const char *method, const char *version,
+										 const char *data, size_t *data_size, void **state);
+extern void sl_request_completed(void *listener, struct MHD_Connection *connection, void **state,
+								 enum MHD_RequestTerminationCode why);
+
+extern SlReceiverStats *sl_my_stats; /* of this receiver */
+extern void				sl_request_answer(SlHttpRequest *request, int status);
+extern void				sl_responses_create(void);
+
+/* One client's connection (peers.c). */
+typedef struct SlPeer
+{
+	dlist_node node; /* in the list of those that we wait for, the longest waiting first */
+	int		   socket;
+	int64	   since_us; /* waited for since then */
+	bool	   listed;
+	bool	   shut;
+} SlPeer;
+
+extern void	   sl_peer_notify(void *listener, struct MHD_Connection *connection, void **state,
+							  enum MHD_ConnectionNotificationCode what);
+extern SlPeer *sl_peer_of(struct MHD_Connection *connection);
+extern void	   sl_peer_waits(SlPeer *peer);		/* from now on we wait for its bytes */
+extern void	   sl_peer_is_served(SlPeer *peer); /* from now on it waits for us */
+
+/* Closes those that take too long. Milliseconds until the next one is due, or -1. */
+extern long sl_peers_sweep(void);
+
+/* The listening side (listener.c). */
+extern bool
+sl_listener_update(SlWorkerSlot *slot); /* opens, or opens anew after settings changed */
+extern void sl_listener_stop(void);
+extern bool sl_listener_is_open(void);
+extern int	sl_listener_descriptor(void); /* to wait for; -1: none */
+extern long sl_listener_timeout(void);	  /* milliseconds, or -1 */
+extern void sl_listener_run(void);
+
+/* Can the receiver commit? Finds out, but no more than once a second. Outside a transaction. */
+extern bool sl_store_probe(void);
+extern bool sl_store_wants_probe; /* a health check is in the queue */
+
+/*
+ * Stores a batch from the queue's beginning and decides their answers. Answers health checks as
+ * well. Never throws.
+ */
+extern void sl_store_batch(void);
+
+/* Writes an event that can't be stored into smartlead_failed_events. In a transaction. */
+extern void sl_failed_record(const SlSource *source, const char *event_type, Jsonb *payload,
+							 const char *body, size_t length, const ErrorData *error);
+
+/* Removes a few events that are older than smartlead.event_retention. True: there may be more. */
+extern bool sl_retention_step(void);
+
+extern int64 sl_now_us(void); /* a clock that only goes forward */
+
+extern PGDLLEXPORT void sl_receiver_main(Datum argument);
+
+#endif /* SL_WEBHOOK_H */

@@ -1,0 +1,147 @@
+/*
+ * worker/worker.h
+ *		Background workers: who runs them, where they stand, how they are woken.
+ *
+ * A launcher starts, for each database that it serves, as many workers of each kind as settings
+ * say, and starts them again when they end. A new kind is a row in the table of kinds.c and a
+ * function that begins with sl_worker_begin().
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#ifndef SL_WORKER_H
+#define SL_WORKER_H
+
+#include "smartlead.h"
+
+#include "port/atomics.h"
+#include "storage/latch.h"
+#include "storage/spin.h"
+
+/* Launchers and workers of the whole cluster. */
+#define SL_MAX_WORKERS 64
+
+#define SL_LAUNCHER (-1)
+
+/* Of kinds.c. */
+typedef struct SlWorkerKind
+{
+	const char *name;	  /* "receiver" */
+	const char *function; /* its entry point, of type bgworker_main_type */
+	const int  *count;	  /* how many for each database; NULL: one */
+} SlWorkerKind;
+
+extern const SlWorkerKind sl_worker_kinds[];
+extern const int		  sl_n_worker_kinds;
+
+typedef enum SlWorkerState
+{
+	SL_WORKER_STARTING,
+	SL_WORKER_RUNNING,
+	SL_WORKER_WAITING,		/* alive, but can't do its work now; "trouble" says why */
+	SL_WORKER_NO_EXTENSION, /* ended, since the database has no extension */
+	SL_WORKER_STOPPED
+} SlWorkerState;
+
+/*
+ * The place of one worker in shared memory. It stays with the same kind, database and number over
+ * the worker's restarts, so that what the worker keeps beside it (counters) goes on. Its own worker
+ * alone changes it after the claim.
+ */
+typedef struct SlWorkerSlot
+{
+	bool   used;
+	Oid	   database; /* of a launcher: what it serves, or InvalidOid for the settings' list */
+	int	   kind;	 /* index in sl_worker_kinds, or SL_LAUNCHER */
+	int	   number;	 /* 0, 1, ... among those of its kind in its database */
+	pid_t  pid;		 /* 0: not running */
+	Latch *latch;
+	SlWorkerState state;
+	TimestampTz	  started_at;
+	int64		  starts;
+	char		  address[96]; /* where it listens; empty: nowhere */
+	int			  port;
+	char		  trouble[192];
+} SlWorkerSlot;
+
+typedef struct SlWorkers
+{
+	slock_t		 mutex; /* for claiming a slot */
+	SlWorkerSlot slots[SL_MAX_WORKERS];
+} SlWorkers;
+
+extern Size		  sl_worker_shmem_size(void);
+extern void		  sl_worker_shmem_startup(void);
+extern SlWorkers *sl_worker_shared(void); /* attaches when that hasn't happened yet */
+
+/* The slot of that worker, claimed for this process; NULL if another one is alive there. */
+extern SlWorkerSlot *sl_worker_claim(Oid database, int kind, int number);
+extern int			 sl_worker_slot_index(const SlWorkerSlot *slot);
+extern void sl_worker_set_state(SlWorkerSlot *slot, SlWorkerState state, const char *trouble);
+
+/* The slot of a process that runs, or NULL. */
+extern SlWorkerSlot *sl_worker_find(Oid database, int kind, int number);
+
+/* Wakes launchers, and the workers of a database (InvalidOid: of none). Never throws. */
+extern void sl_worker_wake(Oid database);
+
+/* The same for the current database, once the current transaction has committed. */
+extern void sl_worker_wake_at_commit(void);
+
+/* Notices CREATE and DROP of extension and databases, for the launcher to act at once. */
+extern void sl_worker_install_hook(void);
+
+extern void sl_worker_define_settings(void);
+
+/* Registers the launcher of the databases in smartlead.databases; from _PG_init under preload. */
+extern void sl_worker_register(void);
+
+/* What a launcher tells a worker. Travels in bgw_extra. */
+typedef struct SlWorkerArguments
+{
+	Oid database;
+	int kind;
+	int number;
+} SlWorkerArguments;
+
+/*
+ * The first thing that a worker does: signals, connection to its database, settings, slot. Ends the
+ * process if its place is taken.
+ */
+extern SlWorkerSlot *sl_worker_begin(void);
+
+/* Ends the worker because the database has no extension (any more). */
+extern void sl_worker_end_without_extension(SlWorkerSlot *slot) pg_attribute_noreturn();
+
+/* The schema of the extension in this database, or InvalidOid. Needs a transaction. */
+extern Oid sl_extension_schema(void);
+
+/* A table or index of the extension, or InvalidOid. Needs a transaction. */
+extern Oid sl_extension_relation(const char *name);
+
+/*
+ * Users' code runs as the user who owns the work, never as the worker's superuser.
+ *
+ * Between these two, the current user is "user", within a security-restricted operation, and
+ * settings that the code changes are undone. An error in between needs no call of the second: the
+ * (sub)transaction's abort restores everything.
+ */
+typedef struct SlUserContext
+{
+	Oid user;
+	int security;
+	int nest_level;
+} SlUserContext;
+
+extern void sl_become_user(Oid user, SlUserContext *saved);
+extern void sl_become_oneself(const SlUserContext *saved);
+
+/*
+ * The role to run somebody's work as: the role itself, or smartlead_admin in place of a superuser,
+ * whose rights no trigger shall have. InvalidOid: there is no such role any more.
+ */
+extern Oid sl_working_role(Oid role);
+
+/* To be called once in each transaction in which users' code runs: makes constraints immediate. */
+extern void sl_forbid_deferred_triggers(void);
+
+#endif /* SL_WORKER_H */
