@@ -40,6 +40,33 @@ take_lead_email(const SlConnection *connection, SlArguments *arguments, const Sl
 
 const SlCompletion sl_complete_lead_email = {ask_lead, take_lead_email};
 
+static SlArguments *
+ask_lead_by_email(const SlArguments *arguments)
+{
+	static const char *const email_only[] = {"email"};
+	SlArguments				*question;
+
+	if (sl_arguments_text(arguments, "lead_id") != NULL)
+		return NULL;
+	question = sl_arguments(sl_endpoint_find("get_lead", email_only, 1));
+	sl_arguments_set_text(question, "email", sl_arguments_text(arguments, "email"));
+	return question;
+}
+
+static void
+take_lead_id(const SlConnection *connection, SlArguments *arguments, const SlAnswer *answer)
+{
+	int64 id;
+
+	if (!sl_json_bigint(sl_json_member(sl_answer_object(answer), "id"), &id))
+		ereport(ERROR, (errcode(SL_ERRCODE_NOT_FOUND),
+						errmsg("Smartlead has no lead with the address \"%s\"",
+							   sl_arguments_text(arguments, "email"))));
+	sl_arguments_set_bigint(arguments, "lead_id", id);
+}
+
+const SlCompletion sl_complete_lead_id = {ask_lead_by_email, take_lead_id};
+
 /* The categories' names, for the error that lists them. */
 static char *
 category_names(const cJSON *categories)

@@ -14,6 +14,9 @@
 /* An update of a lead must name its e-mail address even when that stays: reads it by the lead's id. */
 extern const SlCompletion sl_complete_lead_email;
 
+/* A lead by its e-mail address: looks up its id. */
+extern const SlCompletion sl_complete_lead_id;
+
 /* A category by its name: looks up its id among the workspace's own. */
 extern const SlCompletion sl_complete_category_id;
 

@@ -241,6 +241,16 @@ const SlEndpoint sl_endpoints[] = {
 						 CAMPAIGN_ID),
 	},
 	{
+		.name = "unsubscribe_lead",
+		.kind = SL_ACTION,
+		.method = SL_POST,
+		.path = "/leads/{lead_id}/unsubscribe",
+		.repeatable = true,
+		.completion = &sl_complete_lead_id,
+		.params = PARAMS({"email", SL_NOT_SENT_ITSELF, SL_TEXT, .required = true},
+						 {"lead_id", SL_IN_PATH, SL_BIGINT}),
+	},
+	{
 		.name = "list_lead_categories",
 		.kind = SL_LISTING,
 		.method = SL_GET,

@@ -27,6 +27,7 @@
 #include "api/arguments.h"
 #include "api/endpoints.h"
 #include "connection/connection.h"
+#include "queue/automation.h"
 #include "queue/join.h"
 #include "queue/queue.h"
 
@@ -241,6 +242,15 @@ sl_queue_check(Oid schema, const SlNewJob *job, SlArguments **arguments)
 	sl_arguments_check(*arguments);
 	check_function_privilege(schema, job->action, job->run_as);
 	return sl_connection_resolve(job->connection, job->run_as)->name;
+}
+
+void
+sl_queue_check_template(Oid schema, const SlNewJob *job)
+{
+	SlArguments *arguments = sl_arguments(find_endpoint(job->action, job->args));
+
+	sl_arguments_set_jsonb(arguments, sl_template_fill(job->args, NULL));
+	check_function_privilege(schema, job->action, job->run_as);
 }
 
 int64

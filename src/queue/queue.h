@@ -68,6 +68,9 @@ extern int64 sl_queue_enqueue(Oid schema, const SlNewJob *job);
 /* The check alone. Throws, or returns the connection's name and the arguments. */
 extern const char *sl_queue_check(Oid schema, const SlNewJob *job, struct SlArguments **arguments);
 
+/* The same for arguments with templates: their names, and what is constant in them. */
+extern void sl_queue_check_template(Oid schema, const SlNewJob *job);
+
 /* The lead that an action is about; 0: none. */
 extern int64 sl_queue_lead(const struct SlArguments *arguments);
 

@@ -207,8 +207,8 @@ time_at(JsonbContainer *root, Places places, TimestampTz *when)
 	return false;
 }
 
-static const char *
-kind_of(const char *event_type)
+const char *
+sl_event_kind(const char *event_type)
 {
 	for (int i = 0; event_type != NULL && i < lengthof(kinds); i++)
 		if (strcmp(kinds[i].spelling, event_type) == 0)
@@ -255,7 +255,7 @@ sl_payload_read(Jsonb *payload, TimestampTz received_at, SlEvent *event)
 	if (!JsonContainerIsObject(root))
 		return;
 	event->event_type = text_at(root, event_type_places);
-	event->kind = kind_of(event->event_type);
+	event->kind = sl_event_kind(event->event_type);
 	read_time(root, received_at, event);
 	event->has_campaign_id = number_at(root, campaign_id_places, &event->campaign_id);
 	event->has_client_id = number_at(root, client_id_places, &event->client_id);

@@ -150,6 +150,9 @@ typedef struct SlEvent
 	Jsonb *payload;
 } SlEvent;
 
+/* A type in the spelling of subscriptions; an unknown one as it is, the same pointer. */
+extern const char *sl_event_kind(const char *event_type);
+
 /* Reads the columns from a payload. In a transaction. */
 extern void sl_payload_read(Jsonb *payload, TimestampTz received_at, SlEvent *event);
 
