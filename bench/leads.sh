@@ -17,7 +17,7 @@ connect()
 # The id of the campaign that --big seeds.
 big_campaign()
 {
-	sql -c "SELECT id FROM smartlead_list_campaigns(connection => 'ahead') WHERE name = 'Big list'"
+	sql -c "SELECT id FROM smartlead_list_campaigns(connection => 'ahead') WHERE name = 'Very many leads'"
 }
 
 # median: of the numbers on the input, one a line.
@@ -127,7 +127,7 @@ memory()
 
 set_latency()
 {
-	"$top/test/sandboxctl" POST /_sandbox/faults "{\"latency_ms\": $1}" >/dev/null
+	"$top/test/sandboxctl" POST /_sandbox/config "{\"latency_ms\": $1}" >/dev/null
 }
 
 begin() # begin LEADS: a sandbox with that many in its big campaign, and the two connections

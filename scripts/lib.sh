@@ -76,13 +76,13 @@ install_extension()
 stage_tests()
 {
 	local sql
-	cp -r test "$1/test"
+	cp -r test docs "$1/" # the examples of the documents are tested as well
 	mkdir -p "$1/test/expected" "$1/scripts" "$1/build" "$1/tmp_check"
 	cp scripts/prove.pl "$1/scripts"
 	for sql in test/sql/*.sql; do # a test without an expected output fails, but does not end the run
 		touch "$1/test/expected/$(basename "$sql" .sql).out"
 	done
-	chmod -R go+rX "$1/test" "$1/scripts"
+	chmod -R go+rX "$1/test" "$1/docs" "$1/scripts"
 	[ "$(id -u)" -ne 0 ] || chown -R "$run_user" "$1"
 }
 

@@ -277,16 +277,17 @@ timeout_problem(SlTransfer *transfer)
 	curl_easy_getinfo(transfer->easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
 	curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &connected);
 	curl_easy_getinfo(transfer->easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte);
-	if (resolved == 0)
+	/* On a connection that is reused there was nothing to look up or to connect. */
+	if (first_byte > 0)
+		phase = "while reading the answer";
+	else if (was_sent(transfer))
+		phase = "while waiting for the answer";
+	else if (resolved == 0)
 		phase = "while looking up the host's name";
 	else if (connected == 0)
 		phase = "while connecting";
-	else if (!was_sent(transfer))
-		phase = "in the TLS handshake";
-	else if (first_byte == 0)
-		phase = "while waiting for the answer";
 	else
-		phase = "while reading the answer";
+		phase = "in the TLS handshake";
 	return psprintf("The time limit was reached %s (connect_timeout is %d ms, timeout is %d ms).",
 					phase, connection->connect_timeout_ms, connection->timeout_ms);
 }

@@ -365,25 +365,36 @@ on_connection(void *arg, struct MHD_Connection *connection, void **context,
 
 /* ---- the loop ---- */
 
-static int64_t
-resume_what_is_due(int64_t now)
+static void
+resume_what_is_due(void)
 {
-	int64_t next = INT64_MAX;
+	int64_t now = now_ms();
 
 	for (Pending *pending = waiting; pending != NULL; pending = pending->next)
-	{
-		if (!pending->suspended)
-			continue;
-		if (pending->due_ms <= now || stopping)
+		if (pending->suspended && (pending->due_ms <= now || stopping))
 		{
 			pending->suspended = false;
 			pending->ready = true;
 			MHD_resume_connection(pending->call->connection);
 		}
-		else if (pending->due_ms < next)
+}
+
+/* How long the loop may sleep: until an answer, a webhook or libmicrohttpd is due. */
+static int
+time_to_sleep(struct MHD_Daemon *daemon)
+{
+	int64_t				   now = now_ms();
+	int64_t				   next = deliver_next_ms();
+	int64_t				   timeout;
+	MHD_UNSIGNED_LONG_LONG mhd_timeout;
+
+	for (const Pending *pending = waiting; pending != NULL; pending = pending->next)
+		if (pending->suspended && pending->due_ms < next)
 			next = pending->due_ms;
-	}
-	return next;
+	timeout = next > now + 60000 ? 60000 : next > now ? next - now : 0;
+	if (MHD_get_timeout(daemon, &mhd_timeout) == MHD_YES && (int64_t) mhd_timeout < timeout)
+		timeout = (int64_t) mhd_timeout;
+	return (int) timeout;
 }
 
 static void
@@ -393,23 +404,16 @@ loop(struct MHD_Daemon *daemon)
 
 	while (!stopping)
 	{
-		struct curl_waitfd	   extra = {epoll_fd, CURL_WAIT_POLLIN, 0};
-		MHD_UNSIGNED_LONG_LONG mhd_timeout;
-		int64_t				   now = now_ms();
-		int64_t				   next = resume_what_is_due(now);
-		int64_t				   delivery = deliver_next_ms();
-		int64_t				   timeout;
+		struct curl_waitfd extra = {epoll_fd, CURL_WAIT_POLLIN, 0};
 
-		next = delivery < next ? delivery : next;
-		timeout = next == INT64_MAX ? 60000 : next > now ? next - now : 0;
+		resume_what_is_due();
+		/* A resumed connection is taken up by one run and served by the next. */
 		MHD_run(daemon);
-		if (MHD_get_timeout(daemon, &mhd_timeout) == MHD_YES && (int64_t) mhd_timeout < timeout)
-			timeout = (int64_t) mhd_timeout;
-		curl_multi_poll(deliver_multi(), &extra, 1, (int) timeout, NULL);
 		MHD_run(daemon);
 		deliver_run();
+		curl_multi_poll(deliver_multi(), &extra, 1, time_to_sleep(daemon), NULL);
 	}
-	resume_what_is_due(INT64_MAX - 1);
+	resume_what_is_due();
 	MHD_run(daemon);
 }
 
