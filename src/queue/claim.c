@@ -202,6 +202,7 @@ add_task(MemoryContext parent, SlLane *lane, const SlConnection *connection, con
 	SlTask *task = sl_task_create(parent, connection, job);
 
 	task->lane = lane;
+	task->version = MemoryContextStrdup(task->context, lane->version);
 	lane->in_flight++;
 	dlist_push_tail(in_flight, &task->node);
 	if (n_claimed == max_claimed)
@@ -280,12 +281,15 @@ static bool
 claim_in_lane(MemoryContext parent, SlLane *lane, int room, TimestampTz now, dlist_head *in_flight)
 {
 	ErrorData	 *error = NULL;
-	SlConnection *connection = resolve(lane, &error);
+	SlConnection *connection;
 	int			  first = n_claimed;
 	int64		 *ids;
 	int			  n_ids, n;
 	SlJob		 *jobs;
 
+	/* The version first: if the definition changes in between, it is resolved once more in vain. */
+	lane->version = sl_lane_version(lane);
+	connection = resolve(lane, &error);
 	if (connection == NULL)
 	{
 		refuse_lane(parent, lane, error, now, in_flight);

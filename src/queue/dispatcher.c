@@ -170,7 +170,10 @@ write_result(SlTask *task, TimestampTz now)
 		if (task->lane->is_paused)
 			task->result.verdict = SL_GIVE_BACK;
 		else
-			sl_store_pause(task->lane, task->result.error);
+		{
+			sl_store_pause(task);
+			recheck_at = Min(recheck_at, later(now, RECHECK_MS));
+		}
 	}
 	if (task->result.verdict == SL_TRY_LATER)
 		task->lane->next_due = Min(task->lane->next_due, later(now, task->result.delay_ms));

@@ -277,6 +277,7 @@ Datum
 smartlead_enqueue(PG_FUNCTION_ARGS)
 {
 	SlNewJob job = {0};
+	int64	 id;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -287,5 +288,8 @@ smartlead_enqueue(PG_FUNCTION_ARGS)
 	job.run_at = PG_ARGISNULL(2) ? 0 : PG_GETARG_TIMESTAMPTZ(2);
 	job.connection = PG_ARGISNULL(3) ? NULL : NameStr(*PG_GETARG_NAME(3));
 	job.run_as = GetUserId();
-	PG_RETURN_INT64(sl_queue_enqueue(get_func_namespace(fcinfo->flinfo->fn_oid), &job));
+	id = sl_queue_enqueue(get_func_namespace(fcinfo->flinfo->fn_oid), &job);
+	/* Functions that the same statement calls for the job shall see it. */
+	CommandCounterIncrement();
+	PG_RETURN_INT64(id);
 }

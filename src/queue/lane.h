@@ -19,7 +19,7 @@ typedef struct SlLane
 
 	/* What the table says, as of the last look at the lanes. */
 	bool		is_paused;
-	char	   *paused_version; /* the definition that was refused */
+	char	   *paused_version; /* of the definition that was refused */
 	bool		is_known;		/* still there at the last look */
 	TimestampTz next_due;		/* of the first job that is not due yet; DT_NOEND: none */
 
@@ -39,6 +39,7 @@ typedef struct SlLane
 	int	   n_successors;
 	int	   max_successors;
 
+	char	   *version;	/* of the connection, in this round's claims */
 	int			in_flight;	/* tasks */
 	int			failures;	/* times in a row that Smartlead could not be reached */
 	TimestampTz not_before; /* rest after such a failure */

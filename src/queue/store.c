@@ -448,17 +448,18 @@ sl_store_read_lanes(TimestampTz now)
 }
 
 void
-sl_store_pause(SlLane *lane, const char *reason)
+sl_store_pause(const SlTask *task)
 {
-	char *version = sl_lane_version(lane);
-	Datum values[] = {NameGetDatum(&lane->connection), ObjectIdGetDatum(lane->run_as),
-					  CStringGetTextDatum(reason), CStringGetTextDatum(version)};
+	SlLane *lane = task->lane;
+	Datum	values[] = {NameGetDatum(&lane->connection), ObjectIdGetDatum(lane->run_as),
+						CStringGetTextDatum(task->result.error),
+						CStringGetTextDatum(task->version)};
 
 	execute(&pause_lane, values, NULL);
-	set_paused(lane, true, version);
-	ereport(LOG, (errmsg("the queue of connection \"%s\" is paused for role %u",
-						 NameStr(lane->connection), lane->run_as),
-				  errdetail_internal("%s", reason)));
+	set_paused(lane, true, task->version);
+	ereport(LOG, (errmsg("the queue of connection \"%s\" is paused for role \"%s\"",
+						 NameStr(lane->connection), GetUserNameFromId(lane->run_as, true)),
+				  errdetail_internal("%s", task->result.error)));
 }
 
 void

@@ -45,7 +45,8 @@ extern void sl_store_finish(const SlTask *task, TimestampTz now);
 /* Makes the next jobs on the leads of these tasks successors in their lanes. */
 extern void sl_store_successors(SlTask *const *tasks, int n_tasks, TimestampTz now);
 
-extern void sl_store_pause(SlLane *lane, const char *reason);
+/* Pauses the lane of a task whose key was refused. */
+extern void sl_store_pause(const SlTask *task);
 extern void sl_store_resume(SlLane *lane);
 
 /* Deletes some jobs that ended long ago. True: there may be more. */

@@ -308,12 +308,17 @@ judge_problem(SlTask *task, const SlProblem *problem, const SlResponse *response
 		}
 }
 
-/* What Smartlead answered: JSON as it is, a plain text as a JSON string, nothing as NULL. */
+/*
+ * What Smartlead answered: JSON as it is, a plain text as a JSON string, nothing as NULL. Of a lookup
+ * the object that was found.
+ */
 static Jsonb *
-response_of(const SlAnswer *answer)
+response_of(const SlAnswer *answer, SlKind kind)
 {
 	JsonbValue text;
 
+	if (kind == SL_LOOKUP)
+		return sl_answer_object(answer) != NULL ? sl_json_to_jsonb(sl_answer_object(answer)) : NULL;
 	if (answer->root != NULL)
 		return sl_json_to_jsonb(answer->root);
 	if (answer->text == NULL || answer->text[0] == '\0' ||
@@ -339,7 +344,7 @@ go_on(SlTask *task, const SlAnswer *answer)
 	else
 	{
 		task->result.verdict = SL_DONE_WELL;
-		task->result.response = response_of(answer);
+		task->result.response = response_of(answer, task->arguments->endpoint->kind);
 	}
 }
 

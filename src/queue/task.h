@@ -54,6 +54,7 @@ typedef struct SlTask
 	dlist_node	  node;
 	MemoryContext context; /* of the task and everything that belongs to it */
 	struct SlLane *lane;
+	char		  *version; /* of the lane's connection, as it was resolved for this task */
 	SlConnection *connection;
 	SlArguments	 *arguments;
 	SlJob		 *jobs;
