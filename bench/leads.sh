@@ -14,12 +14,6 @@ connect()
 		-c "CREATE USER MAPPING FOR CURRENT_USER SERVER $name OPTIONS (api_key 'sandbox-key-alpha')"
 }
 
-# The id of the campaign that --big seeds.
-big_campaign()
-{
-	sql -c "SELECT id FROM smartlead_list_campaigns(connection => 'ahead') WHERE name = 'Very many leads'"
-}
-
 # median: of the numbers on the input, one a line.
 median()
 {
@@ -130,15 +124,14 @@ set_latency()
 	"$top/test/sandboxctl" POST /_sandbox/config "{\"latency_ms\": $1}" >/dev/null
 }
 
-begin() # begin LEADS: a sandbox with that many in its big campaign, and the two connections
+begin() # begin LEADS: a sandbox with that many in campaign 600002, and the two connections
 {
-	leads=$1
+	leads=$1 campaign=600002
 	start_sandbox "$sandbox_binary" "$stage" --big "$leads" --quiet
 	sql -c 'SET client_min_messages = error' -c 'DROP SERVER IF EXISTS ahead CASCADE' \
 		-c 'DROP SERVER IF EXISTS one CASCADE'
 	connect ahead
 	connect one ", fetch_concurrency '1'"
-	campaign=$(big_campaign)
 }
 
 begin 10000

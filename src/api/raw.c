@@ -117,11 +117,24 @@ read_body(Jsonb *body)
 	return pg_server_to_any(text, strlen(text), PG_UTF8);
 }
 
-/* Routes whose answers hold passwords: e-mail accounts come with theirs, a new client with its. */
+/*
+ * Routes whose answers hold passwords: e-mail accounts come with theirs, a new client with its. The
+ * service takes a path decoded and in any case, so that is how it is looked at here.
+ */
 static bool
 may_hold_passwords(const char *path)
 {
-	return strstr(path, "email-account") != NULL || strncmp(path, "/client", 7) == 0;
+	char *decoded = curl_easy_unescape(NULL, path, 0, NULL);
+	bool  may = true;
+
+	if (decoded != NULL)
+	{
+		for (char *c = decoded; *c != '\0'; c++)
+			*c = pg_tolower((unsigned char) *c);
+		may = strstr(decoded, "email-account") != NULL || strstr(decoded, "/client") != NULL;
+	}
+	curl_free(decoded);
+	return may;
 }
 
 /* What came back: JSON as it is, a plain text as a JSON string, nothing as NULL. */

@@ -45,6 +45,7 @@ typedef struct InForce
 static struct MHD_Daemon *daemon_ = NULL;
 static int				  listen_socket = -1;
 static InForce			  in_force;
+static int				  generation = 0; /* counts daemons: a new one may get the old descriptor */
 
 static void
 forget(InForce *settings)
@@ -213,6 +214,7 @@ start_daemon(const InForce *wanted)
 	if (wanted->certificate != NULL)
 		flags |= MHD_USE_TLS;
 	raise_file_limit();
+	generation++;
 	return MHD_start_daemon(
 		flags, 0, NULL, NULL, sl_request_handle, NULL, MHD_OPTION_LISTEN_SOCKET, listen_socket,
 		MHD_OPTION_NOTIFY_COMPLETED, sl_request_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
@@ -332,10 +334,10 @@ sl_listener_update(SlWorkerSlot *slot)
 	return false;
 }
 
-bool
-sl_listener_is_open(void)
+int
+sl_listener_generation(void)
 {
-	return daemon_ != NULL;
+	return generation;
 }
 
 int

@@ -21,6 +21,9 @@
 #include "webhook/webhook.h"
 
 #define LOOK_AROUND_US 60000000
+
+/* How long a batch may wait for the requests of those who have just been answered. */
+#define GATHER_US 500
 #define FIRST_PAUSE_MS 1000
 #define LONGEST_PAUSE_MS 60000
 
@@ -28,13 +31,14 @@ typedef struct Receiver
 {
 	SlWorkerSlot *slot;
 	WaitEventSet *events;
-	int			  descriptor; /* in the set, or -1 */
+	int			  generation; /* of the listener in the set */
 	uint32		  wait_event;
 	int64		  look_around_at;
 	int64		  listen_at; /* when to try again to open the listener; 0: it is as wanted */
 	int			  pause_ms;
 	bool		  clean_up; /* there may be more old events */
 	int64		  tell_statistics_at;
+	int			  last_batch; /* requests in it */
 } Receiver;
 
 int64
@@ -68,7 +72,7 @@ prepare_wait(Receiver *receiver)
 {
 	int descriptor = sl_listener_descriptor();
 
-	if (receiver->events != NULL && descriptor == receiver->descriptor)
+	if (receiver->events != NULL && receiver->generation == sl_listener_generation())
 		return;
 	if (receiver->events != NULL)
 		FreeWaitEventSet(receiver->events);
@@ -77,7 +81,7 @@ prepare_wait(Receiver *receiver)
 	AddWaitEventToSet(receiver->events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	if (descriptor >= 0)
 		AddWaitEventToSet(receiver->events, WL_SOCKET_READABLE, descriptor, NULL, NULL);
-	receiver->descriptor = descriptor;
+	receiver->generation = sl_listener_generation();
 }
 
 static long
@@ -126,6 +130,26 @@ refresh_tokens(Receiver *receiver)
 	sl_worker_end_without_extension(receiver->slot);
 }
 
+/*
+ * Clients that have just been answered together will be back together, but the first of them is here
+ * before the others: to commit its event alone would make all others wait for a second commit. So when
+ * the last batch was large, a much smaller one waits a moment. A lone client never waits.
+ */
+static void
+gather(Receiver *receiver)
+{
+	int64	  end = sl_now_us() + GATHER_US;
+	WaitEvent happened;
+
+	while (sl_queue.count < receiver->last_batch * 3 / 4 && sl_now_us() < end)
+	{
+		if (WaitEventSetWait(receiver->events, 1, &happened, 1, receiver->wait_event) == 0 ||
+			happened.events != WL_SOCKET_READABLE)
+			break;
+		sl_listener_run();
+	}
+}
+
 /* Stores what is in the queue; after each batch, its answers go out and more may have come in. */
 static void
 serve(Receiver *receiver)
@@ -134,7 +158,12 @@ serve(Receiver *receiver)
 	sl_listener_run();
 	while (sl_queue.count > 0)
 	{
+		int count;
+
+		gather(receiver);
+		count = sl_queue.count;
 		sl_store_batch();
+		receiver->last_batch = count - sl_queue.count;
 		sl_listener_run();
 		heed_signals(receiver);
 		if (receiver->tell_statistics_at == 0)
@@ -175,7 +204,6 @@ static void
 begin(Receiver *receiver)
 {
 	receiver->slot = sl_worker_begin();
-	receiver->descriptor = -1;
 	receiver->pause_ms = FIRST_PAUSE_MS;
 	receiver->look_around_at = sl_now_us();
 	receiver->wait_event = sl_wait_event("SmartleadReceiver");

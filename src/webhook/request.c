@@ -5,7 +5,7 @@
  * Everything here runs within libmicrohttpd's frames: it must not throw, so it calls nothing of the
  * server's that could.
  *
- * A request that will be refused is still read to its end, as far as the limit of a body goes, since
+ * A request that will be refused is still read to its end, if that is not too far, since
  * a client that is cut off while it sends may never see the answer. Of two reasons for a refusal
  * the first one in the order of begin() counts: an unknown token is told before all others, so that
  * without a token nothing can be learned.
@@ -21,8 +21,8 @@
 
 #define MAX_JSON_DEPTH 256
 
-/* Bytes beyond the limit that are read from a request that is refused, before it is cut off. */
-#define MAX_DROPPED (64 * 1024)
+/* So many times the limit of a body is read from a request that is refused, before it is cut off. */
+#define PATIENCE 4
 
 SlRequestQueue	 sl_queue = {DLIST_STATIC_INIT(sl_queue.requests), 0, 0};
 SlReceiverStats *sl_my_stats = NULL;
@@ -177,7 +177,9 @@ begin(SlHttpRequest *request, const char *url, const char *method)
 	const char			  *name = last_part(url, &length);
 	bool				   is_get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
 	uint64				   limit = (uint64) sl_max_body_size * 1024;
-	bool				   too_long = announced != NULL && strtoull(announced, NULL, 10) > limit;
+	uint64				   length_told = announced == NULL ? 0 : strtoull(announced, NULL, 10);
+	bool				   too_long = length_told > limit;
+	bool				   hopeless = length_told / PATIENCE > limit;
 
 	if (!length_is_clear(connection))
 	{
@@ -189,7 +191,7 @@ begin(SlHttpRequest *request, const char *url, const char *method)
 		request->is_health_check = true;
 		if (too_long)
 			refuse(request, 413, SL_REFUSED_SIZE);
-		return !too_long;
+		return !hopeless;
 	}
 	sl_token_hash(name, length, request->token_hash);
 	if (length != SL_TOKEN_LENGTH ||
@@ -207,7 +209,7 @@ begin(SlHttpRequest *request, const char *url, const char *method)
 	copy_header(connection, "X-Request-Id", request->request_id, sizeof(request->request_id));
 	copy_header(connection, "X-Smartlead-Signature", request->signature,
 				sizeof(request->signature));
-	return !too_long;
+	return !hopeless;
 }
 
 /* Room for so many more bytes and a NUL. */
@@ -255,7 +257,7 @@ take_data(SlHttpRequest *request, const char *data, size_t size)
 		free_body(request);
 	}
 	request->dropped += size;
-	return request->dropped <= limit + MAX_DROPPED;
+	return request->dropped / PATIENCE <= limit;
 }
 
 /* The HMAC of the body, in hexadecimal digits, with or without "sha256=" before it. */

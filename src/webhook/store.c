@@ -259,9 +259,12 @@ insert_carefully(Batch *batch, const SlHttpRequest *request, SlEvent *event, con
 	PG_END_TRY();
 	if (error == NULL)
 		return;
-	if (!is_recordable(batch, error->sqlerrcode))
+	if (sl_is_known_request(error))
+		batch->duplicates++;
+	else if (!is_recordable(batch, error->sqlerrcode))
 		ReThrowError(error);
-	record(batch, request, source, event, error);
+	else
+		record(batch, request, source, event, error);
 	FreeErrorData(error);
 }
 
@@ -532,7 +535,8 @@ store_gathered(Batch *batch)
 		answer_trouble(batch, error);
 	else
 	{
-		careful_until = sl_now_us() + CAREFUL_FOR_US;
+		if (!sl_is_known_request(error))
+			careful_until = sl_now_us() + CAREFUL_FOR_US;
 		rows_per_statement = FIRST_ROWS;
 		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && batch->n_rows == 1)
 		{

@@ -202,6 +202,9 @@ extern void sl_rows_offer(SlEventRow *rows, int n);
  */
 extern int sl_events_insert(SlEventRow *rows, int n, Oid role, bool limited, int64 *id);
 
+/* Is this the error of a receiver's insertion that only tells of a repeated delivery? */
+extern bool sl_is_known_request(const ErrorData *error);
+
 /* The relation and its name, looked up anew after sl_event_plans_forget(). */
 extern Oid	 sl_events_relation(void);
 extern char *sl_events_name(void);
@@ -283,8 +286,8 @@ extern long sl_peers_sweep(void);
 extern bool
 sl_listener_update(SlWorkerSlot *slot); /* opens, or opens anew after settings changed */
 extern void sl_listener_stop(void);
-extern bool sl_listener_is_open(void);
 extern int	sl_listener_descriptor(void); /* to wait for; -1: none */
+extern int	sl_listener_generation(void); /* another one: the descriptor is another one, too */
 extern long sl_listener_timeout(void);	  /* milliseconds, or -1 */
 extern void sl_listener_run(void);
 

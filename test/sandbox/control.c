@@ -14,11 +14,11 @@ reset_all(void)
 {
 	switches_reset();
 	workspaces_reset();
+	shift_reset();
 	limits_reset();
 	faults_reset();
 	log_reset();
 	deliver_reset();
-	shift_reset();
 }
 
 static void
@@ -36,10 +36,7 @@ set_switches(Call *call)
 	if (!switches_merge(call->body, why, sizeof(why)))
 		reply_error(call, 400, why);
 	else
-	{
-		shift_reset();
 		reply_json(call, 200, switches_dump());
-	}
 }
 
 static void

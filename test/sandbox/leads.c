@@ -264,27 +264,26 @@ generated_passes(Workspace *workspace, int64_t campaign, int64_t index, const Fi
 }
 
 /*
- * How the order has shifted since the switch was set: with each page but the first, a row comes in at
- * the head of the list, or goes from it, or two neighbours change places.
+ * How the order has shifted since the switch was set: so many rows came in at its head, or went from
+ * it; or two neighbours changed places. Each page but the first shifts it by one.
  */
 static int64_t shifted = 0;
-static int64_t swapped_at = -1;
+static int64_t swapped_at = 0; /* 0: nowhere */
 
 void
 shift_reset(void)
 {
-	shifted = 0;
-	swapped_at = -1;
+	shifted = swapped_at = 0;
 }
 
 static void
 shift_once(int64_t offset)
 {
-	if (offset == 0)
-		return;
-	if (switch_is("shift", "swap"))
+	if (switch_is("shift", "none"))
+		shift_reset();
+	else if (offset > 0 && switch_is("shift", "swap"))
 		swapped_at = offset;
-	else if (!switch_is("shift", "none"))
+	else if (offset > 0)
 		shifted++;
 }
 
@@ -296,7 +295,8 @@ index_at(int64_t place)
 		return place < shifted ? -1 : place - shifted;
 	if (switch_is("shift", "delete"))
 		return place + shifted;
-	if (switch_is("shift", "swap") && (place == swapped_at || place == swapped_at + 1))
+	if (switch_is("shift", "swap") && swapped_at > 0 &&
+		(place == swapped_at || place == swapped_at + 1))
 		return place == swapped_at ? place + 1 : place - 1;
 	return place;
 }

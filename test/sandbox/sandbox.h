@@ -96,6 +96,7 @@ extern int64_t	   switch_number(const char *name);
 
 /* ---- state.c: the seeds ---- */
 extern Workspace *workspaces_reset(void);
+extern void		  shift_reset(void);
 extern Workspace *workspace_of(const char *key);
 extern int64_t	  generated_size(int64_t campaign_id); /* 0: not a generated campaign */
 
@@ -117,7 +118,6 @@ extern void lead_by_email(Call *call);
 extern void lead_by_id(Call *call);
 extern void lead_campaigns(Call *call);
 extern void list_leads(Call *call);
-extern void shift_reset(void);
 extern void add_leads(Call *call);
 extern void update_lead(Call *call);
 extern void delete_lead(Call *call);

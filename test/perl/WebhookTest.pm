@@ -1,0 +1,140 @@
+# WebhookTest: what the tests of the receiver share.
+#
+#	use WebhookTest;
+#	my ($node, $port) = webhook_node('main');      # started, extension there, a receiver listening
+#	my $url = webhook_url($node, user => 'app');   # a webhook of that role
+#	is(send_event($url, { event_type => 'EMAIL_SENT', ... }), 200);
+package WebhookTest;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use HTTP::Tiny;
+use IO::Socket::INET;
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use SmartleadTest;
+
+our @EXPORT = qw(
+  webhook_node make_connection webhook_url receiver_listens receiver_pid
+  send_event send_body raw_http event_counts stat_of
+);
+
+# A started node whose database "postgres" has the extension, a role "app" that may subscribe, the
+# connection "hooks", and a receiver on a port of its own. Options: those of smartlead_node, and
+# settings (lines for postgresql.conf).
+sub webhook_node
+{
+	my ($name, %option) = @_;
+	my $port = $option{port} || free_port();
+	my $settings = $option{settings} || '';
+	my $node = smartlead_node(
+		$name, %option,
+		extension => 0,
+		conf => "max_worker_processes = 16\nsmartlead.databases = 'postgres'\n"
+		  . "smartlead.port = $port\n$settings");
+	$node->safe_psql('postgres', 'CREATE EXTENSION smartlead');
+	$node->safe_psql('postgres', 'CREATE ROLE app LOGIN; GRANT smartlead_admin TO app;');
+	make_connection($node, 'postgres');
+	return ($node, $port) if ($option{preload} // 1) == 0;
+	receiver_listens($port) or BAIL_OUT('the receiver does not listen');
+	return ($node, $port);
+}
+
+# Nothing is ever asked of it, so it leads nowhere.
+sub make_connection
+{
+	my ($node, $database) = @_;
+	$node->safe_psql(
+		$database, q{
+		CREATE SERVER hooks FOREIGN DATA WRAPPER smartlead OPTIONS (base_url 'http://127.0.0.1:9/api/v1');
+		CREATE USER MAPPING FOR PUBLIC SERVER hooks OPTIONS (api_key 'unused');
+		GRANT USAGE ON FOREIGN SERVER hooks TO smartlead_admin;});
+	return;
+}
+
+# The URL of a new webhook. Options: user ("app"), database ("postgres").
+sub webhook_url
+{
+	my ($node, %option) = @_;
+	my $user = $option{user} || 'app';
+	return $node->safe_psql($option{database} || 'postgres',
+		"SET ROLE $user; SELECT smartlead_webhook_url('hooks')");
+}
+
+# Waits until a receiver answers on the port.
+sub receiver_listens
+{
+	my ($port, $seconds) = @_;
+	return wait_until(
+		sub {
+			HTTP::Tiny->new(timeout => 2)->get("http://127.0.0.1:$port/healthz")->{status} == 200;
+		},
+		"a receiver on port $port",
+		$seconds);
+}
+
+sub receiver_pid
+{
+	my ($node, $database) = @_;
+	return $node->safe_psql($database || 'postgres',
+		q{SELECT pid FROM smartlead_workers WHERE worker = 'receiver' AND number = 0 AND state = 'running'});
+}
+
+# The status of the answer; 599 when there was none.
+sub send_event
+{
+	my ($url, $event, $headers) = @_;
+	return send_body($url, JSON::PP->new->utf8->canonical->encode($event), $headers);
+}
+
+sub send_body
+{
+	my ($url, $body, $headers) = @_;
+	my %headers = ('Content-Type' => 'application/json', %{ $headers || {} });
+	delete $headers{'Content-Type'} unless defined $headers{'Content-Type'};
+	return HTTP::Tiny->new(timeout => 60)
+	  ->request('POST', $url, { headers => \%headers, content => $body })->{status};
+}
+
+# Sends bytes as they are and returns all that comes back until the other side closes or is silent
+# for the seconds given.
+sub raw_http
+{
+	my ($port, $bytes, $seconds) = @_;
+	my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) or return '';
+	my $answer = '';
+	local $SIG{PIPE} = 'IGNORE';
+	print {$socket} $bytes;
+	$socket->flush;
+	my $vector = '';
+	vec($vector, fileno $socket, 1) = 1;
+	while (select(my $ready = $vector, undef, undef, $seconds || 2))
+	{
+		my $n = sysread $socket, my $part, 65536;
+		last unless $n;
+		$answer .= $part;
+	}
+	return $answer;
+}
+
+# "stored/failed", as the tables have them.
+sub event_counts
+{
+	my ($node) = @_;
+	return $node->safe_psql('postgres',
+		q{SELECT (SELECT count(*) FROM smartlead_events) || '/' || (SELECT count(*) FROM smartlead_failed_events)}
+	);
+}
+
+sub stat_of
+{
+	my ($node, $column) = @_;
+	return $node->safe_psql('postgres', "SELECT sum($column) FROM smartlead_stat_receiver");
+}
+
+1;

@@ -1,0 +1,156 @@
+# A call to Smartlead ends at once when it is to end, whatever it waits for, and disturbs nobody.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use SmartleadSession;
+use SmartleadTest;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $tries = 5;                 # the machine may be busy: the best of them counts
+my $list = 'SELECT count(*) FROM smartlead_list_leads(600001)';
+my $get = 'SELECT name FROM smartlead_get_campaign(549768)';
+
+my $limited = q{SELECT name FROM smartlead_get_campaign(810001, connection => 'limited')};
+
+my $node = smartlead_node('main', conf => 'smartlead.connection = sandbox');
+$node->safe_psql('postgres', q{ALTER SERVER sandbox OPTIONS (ADD timeout '1h')});
+my $control = SmartleadSession->new($node);
+my $session = SmartleadSession->new($node);
+
+# One request an hour, and that one is made.
+connect_sandbox(
+	$node,
+	name => 'limited',
+	key => 'sandbox-key-beta',
+	options => { rate_limit => '1/1h' });
+$session->query($limited);
+
+# The sandbox has so many requests that it has not answered, and the session waits.
+sub under_way
+{
+	my ($count, $answered) = @_;
+	return wait_until(
+		sub {
+			my @log = @{ sandbox_get('/_sandbox/log') };
+			return @log == $count
+			  && scalar(grep { $_->{status} } @log) == $answered
+			  && waits();
+		},
+		"$count requests are under way");
+}
+
+sub waits
+{
+	return $control->query('SELECT state, wait_event_type FROM pg_stat_activity WHERE pid = '
+		  . $session->pid) eq 'active|Extension';
+}
+
+# Each phase: what makes the call wait there, the call, and whether it waits there.
+my @phases = (
+	{
+		name => 'with latency before the answer',
+		prepare => sub { sandbox_post('/_sandbox/config', { latency_ms => 600000 }) },
+		there => sub { under_way(1, 0) },
+	},
+	{
+		name => 'when no answer ever comes',
+		prepare => sub { sandbox_post('/_sandbox/fault', { kind => 'hang' }) },
+		there => sub { under_way(1, 0) },
+	},
+	{
+		name => 'within a body that drips',
+		prepare => sub { sandbox_post('/_sandbox/fault', { kind => 'drip', delay_ms => 50 }) },
+		call => $list,
+		there => sub { under_way(1, 1) },
+	},
+	{
+		name => 'while it waits for the rate limit',
+		prepare => sub { },
+		call => $limited,
+		there => sub { under_way(0, 0) },
+	},
+	{
+		name => 'while it waits to try again',
+		prepare => sub {
+			sandbox_post('/_sandbox/fault',
+				{ kind => 'status', status => 503, headers => { 'Retry-After' => '600' } });
+		},
+		there => sub { under_way(1, 1) },
+	},
+	{
+		name => 'with many pages under way',
+		prepare => sub {
+			sandbox_post('/_sandbox/fault', { kind => 'hang', skip => 1, times => -1 });
+		},
+		call => $list,
+		there => sub { under_way(9, 1) },
+	});
+
+sub start_in
+{
+	my ($phase) = @_;
+	sandbox_post('/_sandbox/reset');
+	$phase->{prepare}->();
+	$session->start_sqlstate($phase->{call} || $get);
+	return $phase->{there}->();
+}
+
+for my $phase (@phases)
+{
+	my ($best, $there, %states) = (1e9, 1);
+	for (1 .. $tries)
+	{
+		$there &&= start_in($phase);
+		my $start = time;
+		$control->query('SELECT pg_cancel_backend(' . $session->pid . ')');
+		$states{ $session->finish_sqlstate }++;
+		my $took = time - $start;
+		$best = $took if $took < $best;
+	}
+	ok($there, "the call waits $phase->{name}");
+	is(join(' ', keys %states), '57014', "cancelled $phase->{name}");
+	cmp_ok($best, '<=', 0.1, "cancelled within 100 ms $phase->{name}");
+	sandbox_post('/_sandbox/reset');
+	is($session->query($get), 'Spring dentists', "the session works on, cancelled $phase->{name}");
+	is($session->query('SELECT count(*) FROM smartlead_list_leads(549768)'),
+		5, "and lists, cancelled $phase->{name}");
+}
+
+# PostgreSQL's own timeout, with its own words.
+for my $phase (@phases)
+{
+	sandbox_post('/_sandbox/reset');
+	$phase->{prepare}->();
+	my ($out, $err) = $session->query("SET statement_timeout = '300ms';\n"
+		  . ($phase->{call} || $get)
+		  . ";\nRESET statement_timeout");
+	like($err, qr/canceling statement due to statement timeout/, "timed out $phase->{name}");
+}
+
+# Another database can be dropped while a call is under way, which asks all backends to take notice.
+ok(start_in($phases[1]), 'a call is under way');
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+is($control->sqlstate("SET statement_timeout = '60s';\nDROP DATABASE other"),
+	'00000', 'another database is dropped meanwhile');
+ok(waits(), 'and the call is still under way');
+
+# Somebody ends the session.
+$control->query('SELECT pg_terminate_backend(' . $session->pid . ')');
+is($session->finish_sqlstate, '57P01', 'the session is ended');
+ok( $node->poll_query_until(
+		'postgres', 'SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ' . $session->pid),
+	'its backend is gone');
+
+# The server is stopped: pg_ctl gives up long before the request would.
+$session = SmartleadSession->new($node);
+ok(start_in($phases[5]), 'a listing is under way');
+$node->stop('fast');
+is($session->finish_sqlstate, '57P01', 'a fast shutdown ends it');
+$node->start;
+sandbox_post('/_sandbox/reset');
+is($node->safe_psql('postgres', $get), 'Spring dentists', 'the server works again');
+
+done_testing();
