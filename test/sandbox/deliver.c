@@ -120,13 +120,14 @@ static const char *const time_field[][2] = {
 };
 
 static void
-add_message(cJSON *payload, const char *name, const char *id, const char *html, const char *time)
+add_message(cJSON *payload, const char *name, const char *id, const char *html, const char *text,
+			const char *time)
 {
 	cJSON *message = cJSON_AddObjectToObject(payload, name);
 
 	cJSON_AddStringToObject(message, "message_id", id);
 	cJSON_AddStringToObject(message, "html", html);
-	cJSON_AddStringToObject(message, "text", "Hello");
+	cJSON_AddStringToObject(message, "text", text);
 	cJSON_AddStringToObject(message, "time", time);
 }
 
@@ -149,7 +150,7 @@ add_email(cJSON *payload, const char *type, const cJSON *row, const char *stamp,
 	cJSON_AddNumberToObject(payload, "sequence_number", 1);
 	if (strcmp(type, "EMAIL_OPEN") != 0)
 		cJSON_AddStringToObject(payload, "message_id", message_id);
-	add_message(payload, "sent_message", message_id, "<div>Hello</div>", stamp);
+	add_message(payload, "sent_message", message_id, "<div>Hello</div>", "Hello", stamp);
 	for (size_t i = 0; i < sizeof(time_field) / sizeof(time_field[0]); i++)
 		if (strcmp(time_field[i][0], type) == 0)
 			cJSON_AddStringToObject(payload, time_field[i][1], stamp);
@@ -169,7 +170,7 @@ add_email(cJSON *payload, const char *type, const cJSON *row, const char *stamp,
 		cJSON_AddStringToObject(payload, "reply_body", "<div>Yes</div>");
 		cJSON_AddStringToObject(payload, "preview_text", "Yes");
 		cJSON_AddNumberToObject(payload, "reply_category", 1);
-		add_message(payload, "reply_message", message_id, "<div>Yes</div>", stamp);
+		add_message(payload, "reply_message", message_id, "<div>Yes</div>", "Yes", stamp);
 		cJSON_AddStringToObject(who, "targetLeadEmail", email);
 		cJSON_AddStringToObject(who, "replyReceivedFrom", "bo@clinic.example");
 		cJSON_AddStringToObject(who, "repliedCompanyDomain", "SameCompany");

@@ -175,7 +175,7 @@ works('a cancellation does no harm');
 is(receiver_pid($node), $pid, 'to the receiver');
 my $launcher = $node->safe_psql('postgres', q{SELECT pid FROM smartlead_workers WHERE worker = 'launcher'});
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($launcher)");
-ok( $node->poll_query_until('postgres', qq{SELECT count(*) = 2 FROM smartlead_workers WHERE state = 'running' AND pid NOT IN ($launcher, $pid)}),
+ok( $node->poll_query_until('postgres', qq{SELECT count(*) = 3 FROM smartlead_workers WHERE state = 'running' AND pid NOT IN ($launcher, $pid)}),
 	'a launcher that is ended comes back, with new workers');
 works('which work');
 quick(10, 'restart', sub { $node->restart });
