@@ -73,6 +73,8 @@ probe_test()
 {
 	need 'command -v prove && perl -MHTTP::Tiny -MJSON::PP -MTAP::Harness -e1' perl
 	need 'perl -MIPC::Run -e1' libipc-run-perl
+	need 'command -v curl' curl
+	need 'command -v openssl' openssl
 }
 
 for purpose in "$@"; do

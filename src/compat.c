@@ -6,7 +6,9 @@
  */
 #include "smartlead.h"
 
+#include "executor/executor.h"
 #include "utils/datetime.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #if PG_VERSION_NUM >= 150000
@@ -56,6 +58,27 @@ sl_parse_timestamptz(const char *text, TimestampTz *result)
 		return false;
 #endif
 	return kind == DTK_DATE && tm2timestamp(&tm, fsec, &zone, result) == 0;
+}
+
+void
+sl_insert_row(Relation relation, TupleTableSlot *slot)
+{
+	EState		  *estate = CreateExecutorState();
+	ResultRelInfo *target = makeNode(ResultRelInfo);
+
+	InitResultRelInfo(target, relation, 0, NULL, 0);
+	ExecOpenIndices(target, false);
+#if PG_VERSION_NUM >= 140000
+	ExecSimpleRelationInsert(target, estate, slot);
+#else
+	estate->es_result_relations = target;
+	estate->es_num_result_relations = 1;
+	estate->es_result_relation_info = target;
+	ExecSimpleRelationInsert(estate, slot);
+#endif
+	ExecCloseIndices(target);
+	ExecResetTupleTable(estate->es_tupleTable, false);
+	FreeExecutorState(estate);
 }
 
 #if PG_VERSION_NUM < 150000

@@ -16,10 +16,17 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/guc.h"
-#include "utils/wait_event.h"
+#include "utils/relcache.h"
 
 #if PG_VERSION_NUM < 130000
 #error "smartlead needs PostgreSQL 13 or newer"
+#endif
+
+/* 14: wait events have a header of their own. */
+#if PG_VERSION_NUM >= 140000
+#include "utils/wait_event.h"
+#else
+#include "pgstat.h"
 #endif
 
 /* 18: the module says its name and version. */
@@ -72,6 +79,21 @@ extern void sl_init_materialized_srf(FunctionCallInfo fcinfo);
 #else
 #define sl_server_aclcheck(server, user) pg_foreign_server_aclcheck((server), (user), ACL_USAGE)
 #endif
+
+#if PG_VERSION_NUM >= 160000
+#define sl_function_aclcheck(function, user) \
+	object_aclcheck(ProcedureRelationId, (function), (user), ACL_EXECUTE)
+#else
+#define sl_function_aclcheck(function, user) pg_proc_aclcheck((function), (user), ACL_EXECUTE)
+#endif
+
+struct TupleTableSlot;
+
+/*
+ * Inserts a row with its index entries, constraints and triggers, without asking for privileges or
+ * row security (14: the target is an argument, no longer in the state).
+ */
+extern void sl_insert_row(Relation relation, struct TupleTableSlot *slot);
 
 /* A random number from 0 up to 1, for jitter alone (15: another generator). */
 extern double sl_random_fraction(void);

@@ -11,6 +11,7 @@
 #include "connection/connection.h"
 #include "http/ratelimit.h"
 #include "http/transport.h"
+#include "queue/queue.h"
 #include "stats/stats.h"
 #include "webhook/webhook.h"
 #include "worker/worker.h"
@@ -31,6 +32,7 @@ shmem_startup(void)
 	sl_stats_shmem_startup();
 	sl_worker_shmem_startup();
 	sl_webhook_shmem_startup();
+	sl_queue_shmem_startup();
 }
 
 static Size
@@ -38,7 +40,8 @@ shmem_size(void)
 {
 	Size size = add_size(sl_rate_shmem_size(), sl_stats_shmem_size());
 
-	return add_size(size, add_size(sl_worker_shmem_size(), sl_webhook_shmem_size()));
+	size = add_size(size, add_size(sl_worker_shmem_size(), sl_webhook_shmem_size()));
+	return add_size(size, sl_queue_shmem_size());
 }
 
 #ifdef SL_HAVE_SHMEM_REQUEST_HOOK
@@ -60,6 +63,7 @@ _PG_init(void)
 	sl_transport_define_settings();
 	sl_worker_define_settings();
 	sl_webhook_define_settings();
+	sl_queue_define_settings();
 	MarkGUCPrefixReserved("smartlead");
 	sl_worker_install_hook();
 

@@ -199,6 +199,15 @@ AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED
 COMMENT ON FUNCTION smartlead_unsubscribe_lead(bigint, bigint, name) IS
 'unsubscribes a lead from one campaign; a NULL campaign is an error, never "from all". (POST /campaigns/{campaign_id}/leads/{lead_id}/unsubscribe)';
 
+CREATE FUNCTION smartlead_unsubscribe_lead(
+	email text,
+	connection name DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION smartlead_unsubscribe_lead(text, name) IS
+'unsubscribes a lead from all campaigns, found by its address: the events of unsubscribing name no id. (GET /leads/, then POST /leads/{lead_id}/unsubscribe)';
+
 CREATE FUNCTION smartlead_list_lead_categories(
 	connection name DEFAULT NULL)
 RETURNS SETOF smartlead_lead_category
@@ -219,6 +228,7 @@ REVOKE ALL ON FUNCTION smartlead_resume_lead(bigint, bigint, integer, name) FROM
 REVOKE ALL ON FUNCTION smartlead_delete_lead(bigint, bigint, name) FROM PUBLIC;
 REVOKE ALL ON FUNCTION smartlead_unsubscribe_lead(bigint, name) FROM PUBLIC;
 REVOKE ALL ON FUNCTION smartlead_unsubscribe_lead(bigint, bigint, name) FROM PUBLIC;
+REVOKE ALL ON FUNCTION smartlead_unsubscribe_lead(text, name) FROM PUBLIC;
 REVOKE ALL ON FUNCTION smartlead_list_lead_categories(name) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION smartlead_get_lead(text, name) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION smartlead_get_lead(bigint, name) TO smartlead_user;
@@ -232,4 +242,5 @@ GRANT EXECUTE ON FUNCTION smartlead_resume_lead(bigint, bigint, integer, name) T
 GRANT EXECUTE ON FUNCTION smartlead_delete_lead(bigint, bigint, name) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION smartlead_unsubscribe_lead(bigint, name) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION smartlead_unsubscribe_lead(bigint, bigint, name) TO smartlead_user;
+GRANT EXECUTE ON FUNCTION smartlead_unsubscribe_lead(text, name) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION smartlead_list_lead_categories(name) TO smartlead_user;

@@ -33,6 +33,12 @@ extern SlArguments *sl_arguments(const SlEndpoint *endpoint);
 /* Sets a parameter from a value of one of the SQL types that the functions are declared with. */
 extern void sl_arguments_set(SlArguments *arguments, int param, Datum value, Oid type);
 
+/*
+ * Sets parameters from the members of a JSON object. Throws for a name that is no parameter and for
+ * a value of another type; null leaves a parameter as not given.
+ */
+extern void sl_arguments_set_jsonb(SlArguments *arguments, Jsonb *object);
+
 extern void sl_arguments_set_text(SlArguments *arguments, const char *name, const char *text);
 extern void sl_arguments_set_bigint(SlArguments *arguments, const char *name, int64 number);
 

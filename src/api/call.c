@@ -47,6 +47,17 @@ add_count(const SlAnswer *answer, const char *field, int64 *count, bool *known)
 		*count += number;
 }
 
+/* Finds out what Smartlead demands and was not given. */
+static void
+complete(const SlConnection *connection, SlArguments *arguments)
+{
+	const SlCompletion *completion = arguments->endpoint->completion;
+	SlArguments		   *question = completion != NULL ? completion->ask(arguments) : NULL;
+
+	if (question != NULL)
+		completion->take(connection, arguments, sl_call(connection, question));
+}
+
 static SlAnswer *
 perform_all(const SlConnection *connection, SlArguments *arguments, int64 *count, bool *known)
 {
@@ -54,8 +65,7 @@ perform_all(const SlConnection *connection, SlArguments *arguments, int64 *count
 	SlAnswer		 *answer;
 	int				  next = 0;
 
-	if (endpoint->complete != NULL)
-		endpoint->complete(connection, arguments);
+	complete(connection, arguments);
 	do
 	{
 		answer = perform_part(connection, arguments, next, &next);

@@ -11,20 +11,24 @@
 #include "api/call.h"
 #include "api/complete.h"
 
-void
-sl_complete_lead_email(const SlConnection *connection, SlArguments *arguments)
+static SlArguments *
+ask_lead(const SlArguments *arguments)
 {
 	static const char *const lead_id_only[] = {"lead_id"};
-	SlArguments				*lookup;
-	const cJSON				*lead;
-	const cJSON				*email;
+	SlArguments				*question;
 
 	if (sl_arguments_text(arguments, "email") != NULL)
-		return;
-	lookup = sl_arguments(sl_endpoint_find("get_lead", lead_id_only, 1));
-	sl_arguments_set_text(lookup, "lead_id", sl_arguments_text(arguments, "lead_id"));
-	lead = sl_answer_object(sl_call(connection, lookup));
-	email = sl_json_member(lead, "email");
+		return NULL;
+	question = sl_arguments(sl_endpoint_find("get_lead", lead_id_only, 1));
+	sl_arguments_set_text(question, "lead_id", sl_arguments_text(arguments, "lead_id"));
+	return question;
+}
+
+static void
+take_lead_email(const SlConnection *connection, SlArguments *arguments, const SlAnswer *answer)
+{
+	const cJSON *email = sl_json_member(sl_answer_object(answer), "email");
+
 	if (!cJSON_IsString(email))
 		ereport(ERROR,
 				(errcode(SL_ERRCODE_NOT_FOUND),
@@ -33,6 +37,35 @@ sl_complete_lead_email(const SlConnection *connection, SlArguments *arguments)
 						 "campaign (campaign_lead_map_id).")));
 	sl_arguments_set_text(arguments, "email", sl_json_scalar_text(email));
 }
+
+const SlCompletion sl_complete_lead_email = {ask_lead, take_lead_email};
+
+static SlArguments *
+ask_lead_by_email(const SlArguments *arguments)
+{
+	static const char *const email_only[] = {"email"};
+	SlArguments				*question;
+
+	if (sl_arguments_text(arguments, "lead_id") != NULL)
+		return NULL;
+	question = sl_arguments(sl_endpoint_find("get_lead", email_only, 1));
+	sl_arguments_set_text(question, "email", sl_arguments_text(arguments, "email"));
+	return question;
+}
+
+static void
+take_lead_id(const SlConnection *connection, SlArguments *arguments, const SlAnswer *answer)
+{
+	int64 id;
+
+	if (!sl_json_bigint(sl_json_member(sl_answer_object(answer), "id"), &id))
+		ereport(ERROR, (errcode(SL_ERRCODE_NOT_FOUND),
+						errmsg("Smartlead has no lead with the address \"%s\"",
+							   sl_arguments_text(arguments, "email"))));
+	sl_arguments_set_bigint(arguments, "lead_id", id);
+}
+
+const SlCompletion sl_complete_lead_id = {ask_lead_by_email, take_lead_id};
 
 /* The categories' names, for the error that lists them. */
 static char *
@@ -52,12 +85,16 @@ category_names(const cJSON *categories)
 	return names.data;
 }
 
-void
-sl_complete_category_id(const SlConnection *connection, SlArguments *arguments)
+static SlArguments *
+ask_categories(const SlArguments *arguments)
 {
-	const char *wanted = sl_arguments_text(arguments, "category");
-	SlAnswer   *answer =
-		sl_call(connection, sl_arguments(sl_endpoint_find("list_lead_categories", NULL, 0)));
+	return sl_arguments(sl_endpoint_find("list_lead_categories", NULL, 0));
+}
+
+static void
+take_category_id(const SlConnection *connection, SlArguments *arguments, const SlAnswer *answer)
+{
+	const char	*wanted = sl_arguments_text(arguments, "category");
 	const cJSON *categories = sl_answer_rows(answer);
 	const cJSON *category;
 
@@ -78,3 +115,5 @@ sl_complete_category_id(const SlConnection *connection, SlArguments *arguments)
 						   connection->name),
 					errhint("The categories are: %s.", category_names(categories))));
 }
+
+const SlCompletion sl_complete_category_id = {ask_categories, take_category_id};

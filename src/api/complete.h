@@ -9,13 +9,15 @@
 
 #include "smartlead.h"
 
-#include "api/arguments.h"
-#include "connection/connection.h"
+#include "api/endpoints.h"
 
 /* An update of a lead must name its e-mail address even when that stays: reads it by the lead's id. */
-extern void sl_complete_lead_email(const SlConnection *connection, SlArguments *arguments);
+extern const SlCompletion sl_complete_lead_email;
+
+/* A lead by its e-mail address: looks up its id. */
+extern const SlCompletion sl_complete_lead_id;
 
 /* A category by its name: looks up its id among the workspace's own. */
-extern void sl_complete_category_id(const SlConnection *connection, SlArguments *arguments);
+extern const SlCompletion sl_complete_category_id;
 
 #endif /* SL_COMPLETE_H */

@@ -16,6 +16,7 @@
 #include "http/transport.h"
 #include "json/json.h"
 
+struct SlAnswer;
 struct SlArguments;
 
 typedef enum SlPlace
@@ -59,6 +60,16 @@ typedef enum SlKind
 	SL_LISTING
 } SlKind;
 
+/* How parameters that aren't given are found out by asking Smartlead something else before. */
+typedef struct SlCompletion
+{
+	/* What to ask, or NULL when there is nothing to find out. */
+	struct SlArguments *(*ask)(const struct SlArguments *arguments);
+	/* Takes the parameters from the answer, in which there is no problem. Throws if they are not in it. */
+	void (*take)(const SlConnection *connection, struct SlArguments *arguments,
+				 const struct SlAnswer *answer);
+} SlCompletion;
+
 typedef struct SlEndpoint
 {
 	const char	  *name; /* of the SQL function, without "smartlead_" */
@@ -82,8 +93,8 @@ typedef struct SlEndpoint
 	const char *count_field;
 	/* How an object's fields become a row's columns. */
 	const SlShape *shape;
-	/* Fills in parameters that Smartlead demands and the user need not know. May ask Smartlead. */
-	void (*complete)(const SlConnection *connection, struct SlArguments *arguments);
+	/* Parameters that Smartlead demands and the user need not know. */
+	const SlCompletion *completion;
 } SlEndpoint;
 
 /* The endpoint of that name whose parameters are these (rows may share a name), or NULL. */

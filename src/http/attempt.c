@@ -173,9 +173,10 @@ set_request(SlTransfer *transfer)
 
 	/*
 	 * libcurl silently sends a request again when a kept-alive connection turns out to be dead. That
-	 * may repeat a write, so one that must not be repeated gets a connection of its own.
+	 * may repeat a write, so one that must not be repeated gets a connection of its own. So does
+	 * what deletes: sent twice, it would come back as "not found".
 	 */
-	SET(CURLOPT_FRESH_CONNECT, request->repeatable ? 0L : 1L);
+	SET(CURLOPT_FRESH_CONNECT, request->repeatable && request->method != SL_DELETE ? 0L : 1L);
 	if (url != NULL)
 	{
 		explicit_bzero(url, strlen(url));

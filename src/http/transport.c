@@ -258,6 +258,12 @@ sl_transfer_start(const SlRequest *request)
 	return transfer;
 }
 
+bool
+sl_transfer_is_waiting(const SlTransfer *transfer)
+{
+	return transfer->state == SL_WAITING && transfer->response.attempts == 0;
+}
+
 void
 sl_transfer_free(SlTransfer *transfer)
 {
@@ -386,7 +392,7 @@ sl_transport_run(void)
 		run();
 }
 
-void
+bool
 sl_transport_wait(long timeout_ms, uint32 wait_event)
 {
 	TimestampTz limit =
@@ -401,14 +407,14 @@ sl_transport_wait(long timeout_ms, uint32 wait_event)
 
 		run();
 		if (done_count > 0)
-			return;
+			return false;
 		deadline = next_deadline(limit, &throttled);
 		if (wait_once(deadline, wait_event != 0 ? wait_event
 								: throttled		? event_rate_limit
 												: event_request))
-			return;
+			return true;
 		if (limit != DT_NOEND && GetCurrentTimestamp() >= limit)
-			return;
+			return false;
 	}
 }
 

@@ -73,14 +73,17 @@ extern const SlResponse *sl_transfer_wait(SlTransfer *transfer);
 /* The answer if it is there already, else NULL. */
 extern const SlResponse *sl_transfer_poll(SlTransfer *transfer);
 
+/* Does it still wait for the limiter's leave, so that giving it up now leaves no trace? */
+extern bool sl_transfer_is_waiting(const SlTransfer *transfer);
+
 /* Gives everything back now; no request of it goes on. */
 extern void sl_transfer_free(SlTransfer *transfer);
 
 /*
  * Drives all transfers until one of them ends, the latch is set, or the time is over (-1: none).
- * For callers with a loop of their own; they check interrupts after it.
+ * For callers with a loop of their own; they check interrupts after it. True: the latch was set.
  */
-extern void sl_transport_wait(long timeout_ms, uint32 wait_event);
+extern bool sl_transport_wait(long timeout_ms, uint32 wait_event);
 
 /* Starts with what can be started, without waiting: transfers wait for nobody to be driven. */
 extern void sl_transport_run(void);

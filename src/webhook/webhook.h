@@ -156,7 +156,7 @@ typedef struct SlEvent
 	Jsonb *payload;
 } SlEvent;
 
-/* An event type in the spelling of subscriptions; an unknown one as it is. */
+/* A type in the spelling of subscriptions; an unknown one as it is, the same pointer. */
 extern const char *sl_event_kind(const char *event_type);
 
 /* Reads the columns from a payload. In a transaction. */

@@ -203,7 +203,11 @@ bury_child(Child *child, TimestampTz now)
 	if (lacks_extension(&child->who))
 	{
 		child->pause_ms = 0;
-		child->start_after = TimestampTzPlusMilliseconds(now, LOOK_AROUND_MS);
+		/* One that had the extension until now may have missed that it was created anew. */
+		child->start_after =
+			TimestampDifferenceExceeds(child->started_at, now, FIRST_PAUSE_MS)
+				? now
+				: TimestampTzPlusMilliseconds(now, LOOK_AROUND_MS);
 		return;
 	}
 	if (TimestampDifferenceExceeds(child->started_at, now, HEALTHY_MS))

@@ -76,7 +76,7 @@ SELECT is_unsubscribed FROM smartlead_get_lead(3499513771);
 SELECT smartlead_unsubscribe_lead(3499513771);
 SELECT is_unsubscribed FROM smartlead_get_lead(3499513771);
 SELECT smartlead_unsubscribe_lead(1);
-SELECT smartlead_unsubscribe_lead(NULL);
+SELECT smartlead_unsubscribe_lead(NULL::bigint);
 
 -- In a read-only transaction.
 \set ON_ERROR_ROLLBACK on

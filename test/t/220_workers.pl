@@ -46,8 +46,8 @@ sub quick
 	return;
 }
 
-is($node->safe_psql('postgres', q{SELECT string_agg(worker || ' ' || state, ', ') FROM smartlead_workers}),
-	'launcher running, receiver running', 'launcher and receiver run');
+is($node->safe_psql('postgres', q{SELECT string_agg(worker || ' ' || state, ', ' ORDER BY worker) FROM smartlead_workers}),
+	'dispatcher running, launcher running, receiver running', 'launcher, receiver and dispatcher run');
 works('an event');
 
 # The extension goes and comes

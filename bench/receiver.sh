@@ -1,0 +1,140 @@
+# Receiving webhooks: durable events per second and the latency of an answer, at 1, 32 and 256
+# connections, beside an Express receiver that inserts per request, pgbench that inserts the same row
+# per transaction, and libmicrohttpd that answers without a database.
+# Run by "make bench"; see scripts/bench.sh. shellcheck shell=bash
+
+seconds=${BENCH_SECONDS:-6}
+token=0123456789abcdef
+pids=()
+run=0
+
+if ! command -v wrk >/dev/null; then
+	say "left out: wrk is not installed"
+	return 0
+fi
+
+end_others()
+{
+	[ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true
+}
+trap 'end_others; stop_sandbox' EXIT
+
+await() # await URL: until something answers there
+{
+	local try
+	for try in $(seq 100); do
+		curl -s -o /dev/null "$1" && return 0
+		sleep 0.1
+	done
+	die "nothing answers at $1"
+}
+
+# load CONNECTIONS URL: sets rate, p50 and p99 (ms), sent and bad.
+load()
+{
+	run=$((run + 1))
+	read -r _ rate p50 p99 sent bad < <(RUN=$run wrk -t 1 -c "$1" -d "$seconds" \
+		-s "$top/bench/receiver/events.lua" "$2" | grep RESULT)
+}
+
+row() # row NAME RATE P50 P99
+{
+	awk -v n="$1" -v r="$2" -v a="$3" -v b="$4" 'BEGIN {
+		printf "  %-40s %9.0f/s %9s ms %9s ms\n", n, r, a, b }'
+}
+
+start_ours()
+{
+	local port
+	port=$(free_port)
+	sql -c "ALTER SYSTEM SET smartlead.databases = 'bench'" -c "ALTER SYSTEM SET smartlead.port = $port" \
+		-c "ALTER SYSTEM SET smartlead.notify_events = ${BENCH_NOTIFY:-on}" \
+		-c "ALTER SYSTEM SET smartlead.max_connections_per_address = 0" -c 'SELECT pg_reload_conf()' >/dev/null
+	sql -c "CREATE SERVER hooks FOREIGN DATA WRAPPER smartlead" \
+		-c "CREATE USER MAPPING FOR PUBLIC SERVER hooks OPTIONS (api_key 'unused')"
+	await "http://127.0.0.1:$port/healthz"
+	ours=$(sql -c "SELECT smartlead_webhook_url('hooks')")
+}
+
+start_express()
+{
+	local port
+	has_express=f
+	command -v npm >/dev/null || return 0
+	mkdir "$stage/express"
+	cp "$top"/bench/receiver/{package.json,express.js} "$stage/express"
+	(cd "$stage/express" && npm install --silent --no-audit --no-fund >/dev/null 2>&1) || return 0
+	sql -c "CREATE TABLE express_events (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+		request_id text UNIQUE, event_type text, event_at timestamptz, campaign_id bigint, lead_id bigint,
+		lead_email text, payload jsonb, received_at timestamptz DEFAULT now())"
+	port=$(free_port)
+	(cd "$stage/express" && TOKEN=$token PORT=$port exec "${as_user[@]}" env PATH="$PATH" NODE_ENV=production \
+		PGHOST="$PGHOST" PGPORT="$PGPORT" PGUSER="$PGUSER" TOKEN=$token PORT="$port" node express.js) &
+	pids+=($!)
+	express=http://127.0.0.1:$port/hooks/$token
+	await "$express"
+	has_express=t
+}
+
+start_answer()
+{
+	local port
+	port=$(free_port)
+	cc -O2 -o "$stage/answer" "$top/bench/receiver/answer.c" -lmicrohttpd
+	"$stage/answer" "$port" &
+	pids+=($!)
+	answer=http://127.0.0.1:$port/
+	await "$answer"
+}
+
+# The same row as ours, by pgbench: one transaction each.
+pgbench_rate()
+{
+	"${as_user[@]}" "$bindir/pgbench" -n -c "$1" -j 2 -T "$seconds" -M prepared -f "$stage/insert.sql" bench 2>/dev/null |
+		sed -n 's/^tps = \([0-9.]*\).*/\1/p'
+}
+
+sql -c 'CREATE TABLE inserted (LIKE smartlead_events INCLUDING ALL)'
+# With a space behind each colon, which pgbench takes for a variable otherwise.
+cat >"$stage/insert.sql" <<-'SQL'
+	INSERT INTO inserted (received_at, connection, request_id, fingerprint, event_type, kind, event_at, campaign_id,
+		campaign_name, lead_id, lead_map_id, lead_email, lead_name, from_email, to_email, sequence_number, subject, stats_id, payload)
+	SELECT now(), 'hooks', id, id, 'EMAIL_OPEN', 'EMAIL_OPEN', '2026-03-03T09:27:27.234+00:00', 549768,
+		'Spring dentists', 3499513771, 2433664091, 'ada@clinic.example', 'Ada Okoro', 'sam@send.example',
+		'ada@clinic.example', 1, 'Hello', id,
+		'{"event_type": "EMAIL_OPEN","webhook_id": 111,"secret_key": "5f0c","sl_email_lead_id": "3499513771","sl_email_lead_map_id": 2433664091,"campaign_id": 549768,"campaign_name": "Spring dentists","campaign_status": "ACTIVE","client_id": null,"sequence_number": 1,"from_email": "sam@send.example","to_email": "ada@clinic.example","to_name": "Ada Okoro","subject": "Hello","time_opened": "2026-03-03T09:27:27.234+00:00","event_timestamp": "2026-03-03T09:27:27.234+00:00","description": "Ada opened e-mail 1","metadata": {"webhook_created_at": "2026-02-26T10:19:49.535Z"}}'
+	FROM (SELECT gen_random_uuid() AS id) AS new ON CONFLICT DO NOTHING;
+SQL
+chmod a+rX "$stage" "$stage/insert.sql"
+start_ours
+start_express
+start_answer
+
+for connections in 1 32 256; do
+	printf '%s connections, %s s each: events per second, p50, p99\n' "$connections" "$seconds"
+	before=$(sql -c 'SELECT count(*) FROM smartlead_events')
+	load "$connections" "$ours"
+	our_rate=$rate
+	stored=$(($(sql -c 'SELECT count(*) FROM smartlead_events') - before))
+	row 'the receiver (deduplicated, durable)' "$rate" "$p50" "$p99"
+	[ "$bad" -eq 0 ] && [ "$stored" -ge "$sent" ] || die "$sent answered, $bad badly, but $stored stored"
+	if [ "$has_express" = t ]; then
+		load "$connections" "$express"
+		row 'Express + pg, an insert per request' "$rate" "$p50" "$p99"
+		awk -v o="$our_rate" -v r="$rate" 'BEGIN { printf "    ours to it: %.1f\n", o / r }'
+	else
+		echo '  Express + pg: left out, npm could not install them'
+	fi
+	rate=$([ "$connections" -gt 90 ] && echo 0 || pgbench_rate "$connections")
+	if [ "$rate" != 0 ]; then
+		row 'pgbench, a row per transaction' "$rate" - -
+		awk -v o="$our_rate" -v r="$rate" 'BEGIN { printf "    ours to it: %.1f\n", o / r }'
+	fi
+	load "$connections" "$answer"
+	row 'libmicrohttpd, no database' "$rate" "$p50" "$p99"
+done
+
+export PACE=32
+load 16 "$ours"
+unset PACE
+printf 'at %.0f events per second: p50 %s ms, p99 %s ms\n' "$rate" "$p50" "$p99"

@@ -1,0 +1,504 @@
+/*
+ * queue/dispatcher.c
+ *		The worker that performs the queue's jobs, one for each database.
+ *
+ * It claims jobs in one short transaction, talks to Smartlead with none open, and writes what came of
+ * them, and the next claims, in another one. Many requests are under way at once, of each lane as
+ * many as settings and rate limit allow.
+ *
+ * What may end it, and what happens to the jobs:
+ * - SIGTERM: what waits for the rate limit is given back; what was sent may be answered for a few
+ *   seconds more. What is left is judged by the next dispatcher, like after a crash.
+ * - A crash: the next dispatcher finds jobs "running". Those that may be repeated are; others end
+ *   as "outcome unknown".
+ * - An error in a transaction, such as a lock held too long by DDL: results stay in memory, the
+ *   transaction is tried again a little later.
+ * - DROP EXTENSION: it notices that its tables are gone, and ends.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#include "smartlead.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "libpq/pqsignal.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "queue/claim.h"
+#include "queue/queue.h"
+#include "queue/store.h"
+#include "worker/worker.h"
+
+/* Results are written together, unless there is nothing to wait for. */
+#define RESULTS_TOGETHER 8
+#define RESULTS_WAIT_MS 5
+
+#define RETRY_MS 1000			 /* after a transaction that failed */
+#define RECHECK_MS 10000		 /* whether a paused connection has changed */
+#define HOUSEKEEPING_MS 600000	 /* retention */
+#define SHUTDOWN_GRACE_MS 3000	 /* for requests that were sent */
+#define REST_FIRST_MS 1000		 /* of a lane that could not reach Smartlead */
+#define REST_MAX_MS 60000
+
+static SlWorkerSlot *slot;
+static uint32		 wait_event;
+static MemoryContext task_context;	/* parent of all tasks */
+static MemoryContext round_context; /* of one transaction */
+
+static dlist_head in_flight = DLIST_STATIC_INIT(in_flight); /* started, or to be started */
+static dlist_head results = DLIST_STATIC_INIT(results);		/* with a verdict to be written */
+static int		  n_results = 0;
+static int		  n_ended = 0; /* in flight, but the transfer has ended */
+
+static bool		   lanes_are_stale = true;
+static bool		   more_to_claim = false;
+static TimestampTz oldest_ended = 0;
+static TimestampTz retry_at = 0;
+static TimestampTz recheck_at = DT_NOEND;
+static TimestampTz housekeeping_at = 0;
+static TimestampTz shutdown_at = 0; /* 0: not asked to end */
+
+static TimestampTz
+later(TimestampTz now, long ms)
+{
+	return TimestampTzPlusMilliseconds(now, ms);
+}
+
+/* ---- tasks ---- */
+
+static void
+add_result(SlTask *task)
+{
+	dlist_push_tail(&results, &task->node);
+	n_results++;
+	task->lane->in_flight--;
+}
+
+/* Notes which transfers have ended. */
+static void
+notice_ends(TimestampTz now)
+{
+	dlist_iter iter;
+
+	dlist_foreach (iter, &in_flight)
+	{
+		SlTask *task = dlist_container(SlTask, node, iter.cur);
+
+		if (task->transfer == NULL || task->done_at != 0 || sl_transfer_poll(task->transfer) == NULL)
+			continue;
+		task->done_at = now;
+		if (n_ended++ == 0)
+			oldest_ended = now;
+	}
+}
+
+/* What the fate of a task tells about its lane. */
+static void
+note_reach(SlTask *task, TimestampTz now)
+{
+	SlLane *lane = task->lane;
+
+	if (!task->result.not_sent)
+	{
+		lane->failures = 0;
+		return;
+	}
+	lane->not_before =
+		later(now, Min(REST_FIRST_MS << Min(lane->failures, 10), REST_MAX_MS));
+	lane->failures++;
+}
+
+/* Reads the answers that have come. Tasks that have a verdict join the results. */
+static void
+advance_tasks(TimestampTz now)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify (iter, &in_flight)
+	{
+		SlTask *task = dlist_container(SlTask, node, iter.cur);
+
+		if (task->done_at == 0)
+			continue;
+		task->done_at = 0;
+		sl_task_advance(task);
+		if (task->result.verdict == SL_UNDECIDED)
+			continue;
+		note_reach(task, now);
+		dlist_delete(&task->node);
+		add_result(task);
+	}
+	n_ended = 0;
+}
+
+/* Sends what is to be sent. What can't be is a result already. */
+static void
+start_tasks(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify (iter, &in_flight)
+	{
+		SlTask *task = dlist_container(SlTask, node, iter.cur);
+
+		if (task->result.verdict != SL_UNDECIDED)
+		{
+			dlist_delete(&task->node);
+			add_result(task);
+		}
+		else if (task->transfer == NULL)
+			sl_task_start(task);
+	}
+	sl_transport_run();
+}
+
+/* ---- one transaction ---- */
+
+/* The first job of several to be refused the key fails; for all others the lane is paused. */
+static void
+write_result(SlTask *task, TimestampTz now)
+{
+	if (task->result.verdict == SL_REFUSED_KEY)
+	{
+		if (task->lane->is_paused)
+			task->result.verdict = SL_GIVE_BACK;
+		else
+		{
+			sl_store_pause(task);
+			recheck_at = Min(recheck_at, later(now, RECHECK_MS));
+		}
+	}
+	if (task->result.verdict == SL_TRY_LATER)
+		task->lane->next_due = Min(task->lane->next_due, later(now, task->result.delay_ms));
+	else if (task->result.verdict == SL_SPLIT || task->result.verdict == SL_GIVE_BACK)
+		task->lane->is_dirty = true;
+	sl_store_finish(task, now);
+}
+
+static void
+write_results(TimestampTz now)
+{
+	SlTask	 **tasks = palloc(sizeof(SlTask *) * Max(n_results, 1));
+	dlist_iter iter;
+	int		   n = 0;
+
+	dlist_foreach (iter, &results)
+	{
+		tasks[n] = dlist_container(SlTask, node, iter.cur);
+		write_result(tasks[n], now);
+		n++;
+	}
+	if (n > 0)
+		sl_store_successors(tasks, n, now);
+}
+
+/* Lanes are paused for a key that is refused; with another one they may go on. */
+static void
+recheck_paused(TimestampTz now)
+{
+	recheck_at = DT_NOEND;
+	for (int i = 0; i < sl_lanes_count(); i++)
+	{
+		SlLane *lane = sl_lanes_nth(i);
+
+		if (!lane->is_paused)
+			continue;
+		if (strcmp(lane->paused_version, sl_lane_version(lane)) != 0)
+			sl_store_resume(lane);
+		else
+			recheck_at = later(now, RECHECK_MS);
+	}
+}
+
+/* Due times that have come make their lanes worth another look. */
+static void
+look_at_the_clock(TimestampTz now)
+{
+	for (int i = 0; i < sl_lanes_count(); i++)
+		if (sl_lanes_nth(i)->next_due <= now)
+			lanes_are_stale = true;
+	if (!lanes_are_stale)
+		return;
+	sl_store_read_lanes(now);
+	sl_lanes_mark_dirty();
+	recheck_paused(now);
+	lanes_are_stale = false;
+}
+
+static void
+work(TimestampTz now)
+{
+	if (!sl_store_open())
+		sl_worker_end_without_extension(slot);
+	advance_tasks(now);
+	write_results(now);
+	if (recheck_at <= now)
+		recheck_paused(now);
+	more_to_claim = false;
+	if (shutdown_at == 0)
+	{
+		look_at_the_clock(now);
+		more_to_claim = sl_claim_jobs(task_context, &in_flight, now);
+	}
+	if (housekeeping_at <= now && shutdown_at == 0)
+		housekeeping_at = sl_store_expire() ? now : later(now, HOUSEKEEPING_MS);
+}
+
+static void
+begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	SPI_connect();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+static void
+end_transaction(void)
+{
+	PopActiveSnapshot();
+	SPI_finish();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+}
+
+/* The results are in the table: their tasks can go. */
+static void
+drop_results(void)
+{
+	dlist_mutable_iter iter;
+
+	if (dlist_is_empty(&results))
+		return;
+	dlist_foreach_modify (iter, &results)
+	{
+		SlTask *task = dlist_container(SlTask, node, iter.cur);
+
+		dlist_delete(&task->node);
+		sl_task_free(task);
+	}
+	n_results = 0;
+	sl_queue_announce();
+}
+
+/* The transaction came to nothing: what it claimed was not claimed, its results are still to write. */
+static void
+recover_from_error(void)
+{
+	MemoryContextSwitchTo(round_context);
+	HOLD_INTERRUPTS();
+	EmitErrorReport();
+	FlushErrorState();
+	AbortCurrentTransaction();
+	RESUME_INTERRUPTS();
+	sl_claim_undo();
+	lanes_are_stale = true;
+	retry_at = later(GetCurrentTimestamp(), RETRY_MS);
+}
+
+static void
+round_of_work(TimestampTz now)
+{
+	MemoryContextReset(round_context);
+	PG_TRY();
+	{
+		begin_transaction();
+		work(now);
+		end_transaction();
+		retry_at = 0;
+		sl_claim_confirm();
+		drop_results();
+	}
+	PG_CATCH();
+	{
+		recover_from_error();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(round_context);
+}
+
+/* ---- the loop ---- */
+
+static TimestampTz
+next_deadline(TimestampTz now)
+{
+	TimestampTz deadline = Min(recheck_at, housekeeping_at);
+
+	if (n_ended > 0 || n_results > 0)
+		deadline = Min(deadline, later(oldest_ended, RESULTS_WAIT_MS));
+	for (int i = 0; i < sl_lanes_count(); i++)
+	{
+		const SlLane *lane = sl_lanes_nth(i);
+
+		if (!lane->is_paused)
+			deadline = Min(deadline, lane->next_due);
+		if (lane->not_before > now)
+			deadline = Min(deadline, lane->not_before);
+	}
+	if (retry_at > now)
+		deadline = Max(deadline, retry_at);
+	if (shutdown_at != 0)
+		deadline = Min(deadline, shutdown_at);
+	return deadline;
+}
+
+static bool
+rest_is_over(TimestampTz now)
+{
+	for (int i = 0; i < sl_lanes_count(); i++)
+	{
+		SlLane *lane = sl_lanes_nth(i);
+
+		if (lane->not_before != 0 && lane->not_before <= now)
+		{
+			lane->not_before = 0;
+			lane->is_dirty = true;
+			return true;
+		}
+		if (lane->next_due <= now && !lane->is_paused)
+			return true;
+	}
+	return false;
+}
+
+static int
+count(const dlist_head *list)
+{
+	dlist_iter iter;
+	int		   n = 0;
+
+	dlist_foreach (iter, (dlist_head *) list)
+		n++;
+	return n;
+}
+
+/* Is there something to do in a transaction, and is it worth one now? */
+static bool
+is_time_to_work(TimestampTz now)
+{
+	if (retry_at > now)
+		return false;
+	if (lanes_are_stale || more_to_claim || n_results > 0 || recheck_at <= now ||
+		housekeeping_at <= now || rest_is_over(now))
+		return true;
+	if (n_ended == 0)
+		return false;
+	return n_ended >= RESULTS_TOGETHER || n_ended == count(&in_flight) ||
+		   later(oldest_ended, RESULTS_WAIT_MS) <= now;
+}
+
+/* Told to end: what has not been sent need not be. */
+static void
+begin_shutdown(TimestampTz now)
+{
+	dlist_mutable_iter iter;
+
+	shutdown_at = later(now, SHUTDOWN_GRACE_MS);
+	dlist_foreach_modify (iter, &in_flight)
+	{
+		SlTask *task = dlist_container(SlTask, node, iter.cur);
+
+		if (task->transfer != NULL && !sl_transfer_is_waiting(task->transfer))
+			continue;
+		task->result.verdict = SL_GIVE_BACK;
+		dlist_delete(&task->node);
+		add_result(task);
+		if (task->transfer != NULL)
+			sl_transfer_free(task->transfer);
+		task->transfer = NULL;
+	}
+}
+
+static void
+end_if_asked(TimestampTz now)
+{
+	if (!ShutdownRequestPending)
+		return;
+	if (shutdown_at == 0)
+		begin_shutdown(now);
+	if (now >= shutdown_at || (dlist_is_empty(&in_flight) && dlist_is_empty(&results)))
+		proc_exit(0);
+}
+
+static bool
+wait_for_something(TimestampTz now)
+{
+	TimestampTz deadline = next_deadline(now);
+	long		timeout = -1;
+
+	if (deadline != DT_NOEND)
+		timeout = deadline <= now ? 0 : (long) Min((deadline - now + 999) / 1000, INT_MAX);
+	return sl_transport_wait(timeout, wait_event);
+}
+
+static void
+prepare(void)
+{
+	static const char *const planner_settings[] = {
+		"enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit"};
+
+	slot = sl_worker_begin();
+	/* Requests that were sent deserve to be listened to. */
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	/* A table may be locked by DDL for long; meanwhile, answers come in. */
+	SetConfigOption("lock_timeout", "2s", PGC_SUSET, PGC_S_OVERRIDE);
+	/* See store.c. */
+	for (int i = 0; i < lengthof(planner_settings); i++)
+		SetConfigOption(planner_settings[i], "off", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("plan_cache_mode", "force_generic_plan", PGC_SUSET, PGC_S_OVERRIDE);
+	wait_event = sl_wait_event("SmartleadDispatcher");
+	task_context =
+		AllocSetContextCreate(TopMemoryContext, "smartlead queue tasks", ALLOCSET_DEFAULT_SIZES);
+	round_context =
+		AllocSetContextCreate(TopMemoryContext, "smartlead queue round", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(round_context);
+
+	begin_transaction();
+	if (!sl_store_open())
+		sl_worker_end_without_extension(slot);
+	sl_store_recover();
+	end_transaction();
+	MemoryContextSwitchTo(round_context);
+	sl_worker_set_state(slot, SL_WORKER_RUNNING, NULL);
+}
+
+void
+sl_dispatcher_main(Datum argument)
+{
+	prepare();
+	for (;;)
+	{
+		TimestampTz now;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		/* A wait within a statement may have swallowed the latch, so the count is looked at as well. */
+		if (sl_queue_has_news())
+			lanes_are_stale = true;
+		now = GetCurrentTimestamp();
+		notice_ends(now);
+		if (is_time_to_work(now))
+		{
+			round_of_work(now);
+			start_tasks();
+		}
+		else
+		{
+			/* The latch is set for new jobs above all, and when the extension is dropped. */
+			if (wait_for_something(now))
+				lanes_are_stale = true;
+		}
+		end_if_asked(GetCurrentTimestamp());
+	}
+}

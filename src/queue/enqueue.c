@@ -1,0 +1,295 @@
+/*
+ * queue/enqueue.c
+ *		Writes a job's row in the caller's transaction, after checking everything that can be checked
+ *		without asking Smartlead.
+ *
+ * The row goes into the table by the executor's lowest door, past privileges and row security: users
+ * have none on the table, so that nobody can enqueue what was not checked here, or as somebody else.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#include "smartlead.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_proc.h"
+#include "commands/sequence.h"
+#include "executor/tuptable.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/catcache.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "api/arguments.h"
+#include "api/endpoints.h"
+#include "connection/connection.h"
+#include "queue/automation.h"
+#include "queue/join.h"
+#include "queue/queue.h"
+
+PG_FUNCTION_INFO_V1(smartlead_enqueue);
+
+/* ---- checks ---- */
+
+/* The names of the object's members. */
+static int
+member_names(Jsonb *object, const char **names)
+{
+	JsonbIterator	  *iterator = JsonbIteratorInit(&object->root);
+	JsonbIteratorToken token;
+	JsonbValue		   value;
+	int				   n = 0;
+
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+		if (token == WJB_KEY && n < FUNC_MAX_ARGS)
+			names[n++] = pnstrdup(value.val.string.val, value.val.string.len);
+	return n;
+}
+
+/* "campaign_id, lead_id[, delay_days]", for each form that the action has. */
+static char *
+describe_params(const char *action)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (const SlEndpoint *endpoint = sl_endpoints; endpoint->name != NULL; endpoint++)
+	{
+		if (strcmp(endpoint->name, action) != 0)
+			continue;
+		appendStringInfo(&text, "%s(", text.len > 0 ? " or " : "");
+		for (int i = 0; endpoint->params[i].name != NULL; i++)
+			appendStringInfo(&text, "%s%s%s", i > 0 ? ", " : "", endpoint->params[i].name,
+							 endpoint->params[i].required ? "" : " (optional)");
+		appendStringInfoChar(&text, ')');
+	}
+	return text.data;
+}
+
+static pg_attribute_noreturn() void raise_unfit(const char *action, const char **names, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		bool known = false;
+
+		for (const SlEndpoint *endpoint = sl_endpoints; endpoint->name != NULL; endpoint++)
+			known = known || (strcmp(endpoint->name, action) == 0 &&
+							  sl_endpoint_param(endpoint, names[i]) >= 0);
+		if (!known)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("\"%s\" has no argument \"%s\"", action, names[i]),
+							errhint("Its arguments are %s.", describe_params(action))));
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" can't be called with these arguments", action),
+			 errdetail("A required one is missing, or some don't go together."),
+			 errhint("Its arguments are %s.", describe_params(action))));
+}
+
+static const SlEndpoint *
+find_endpoint(const char *action, Jsonb *args)
+{
+	const char		 *names[FUNC_MAX_ARGS];
+	const SlEndpoint *endpoint = sl_endpoint_named(action);
+	int				  n;
+
+	if (endpoint == NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("there is no action \"%s\"", action),
+						errhint("An action is named as its function without \"smartlead_\": "
+								"\"pause_lead\" for smartlead_pause_lead().")));
+	if (endpoint->kind == SL_LISTING)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"%s\" can't be enqueued", action),
+						errdetail("It returns many rows, for which a job has no place.")));
+	if (!JB_ROOT_IS_OBJECT(args))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the arguments of a job must be a JSON object")));
+	n = member_names(args, names);
+	endpoint = sl_endpoint_find(action, names, n);
+	if (endpoint == NULL)
+		raise_unfit(action, names, n);
+	return endpoint;
+}
+
+/* Who may not call the action's function may not have it called by the dispatcher either. */
+static void
+check_function_privilege(Oid schema, const char *action, Oid user)
+{
+	char	*name = psprintf("smartlead_%s", action);
+	CatCList *list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
+	bool	  allowed = true;
+
+	for (int i = 0; i < list->n_members; i++)
+	{
+		Form_pg_proc function = (Form_pg_proc) GETSTRUCT(&list->members[i]->tuple);
+
+		if (function->pronamespace == schema &&
+			sl_function_aclcheck(function->oid, user) != ACLCHECK_OK)
+			allowed = false;
+	}
+	ReleaseSysCacheList(list);
+	if (!allowed)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, name);
+}
+
+/* ---- the row ---- */
+
+static void
+set(TupleTableSlot *slot, SlQueueColumn column, Datum value)
+{
+	slot->tts_values[column - 1] = value;
+	slot->tts_isnull[column - 1] = false;
+}
+
+static void
+set_text(TupleTableSlot *slot, SlQueueColumn column, const char *value)
+{
+	if (value != NULL)
+		set(slot, column, CStringGetTextDatum(value));
+}
+
+static void
+set_number(TupleTableSlot *slot, SlQueueColumn column, int64 value)
+{
+	if (value != 0)
+		set(slot, column, Int64GetDatum(value));
+}
+
+int64
+sl_queue_lead(const SlArguments *arguments)
+{
+	int param = sl_endpoint_param(arguments->endpoint, "lead_id");
+
+	if (param < 0 || arguments->value[param].text == NULL)
+		return 0;
+	return strtoll(arguments->value[param].text, NULL, 10);
+}
+
+static void
+fill_slot(TupleTableSlot *slot, const SlNewJob *job, int64 id, const SlArguments *arguments,
+		  const char *connection)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz run_at = Max(job->run_at, now);
+	NameData   *name = palloc0(sizeof(NameData));
+
+	namestrcpy(name, connection);
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts * sizeof(bool));
+	set(slot, SL_JOB_ID, Int64GetDatum(id));
+	set_text(slot, SL_JOB_STATE, job->failure != NULL ? "failed" : "ready");
+	set_text(slot, SL_JOB_ACTION, job->action);
+	set(slot, SL_JOB_ARGS, JsonbPGetDatum(job->args));
+	set(slot, SL_JOB_CONNECTION, NameGetDatum(name));
+	set(slot, SL_JOB_RUN_AS, ObjectIdGetDatum(job->run_as));
+	set(slot, SL_JOB_RUN_AT, TimestampTzGetDatum(run_at));
+	set(slot, SL_JOB_DUE_AT, TimestampTzGetDatum(run_at));
+	set(slot, SL_JOB_ATTEMPTS, Int32GetDatum(0));
+	set(slot, SL_JOB_IN_DOUBT, BoolGetDatum(false));
+	set_number(slot, SL_JOB_AUTOMATION_ID, job->automation_id);
+	set_number(slot, SL_JOB_EVENT_ID, job->event_id);
+	set_text(slot, SL_JOB_EVENT_SUBJECT, job->event_subject);
+	set(slot, SL_JOB_CREATED_AT, TimestampTzGetDatum(now));
+	if (arguments != NULL)
+	{
+		set_number(slot, SL_JOB_LEAD_ID, sl_queue_lead(arguments));
+		set_text(slot, SL_JOB_JOIN_KEY, sl_join_key(arguments));
+	}
+	if (job->failure != NULL)
+	{
+		set_text(slot, SL_JOB_LAST_ERROR, job->failure->message);
+		set_text(slot, SL_JOB_SQLSTATE, unpack_sql_state(job->failure->sqlerrcode));
+		set(slot, SL_JOB_FINISHED_AT, TimestampTzGetDatum(now));
+	}
+	ExecStoreVirtualTuple(slot);
+}
+
+static int64
+write_row(Oid schema, const SlNewJob *job, const SlArguments *arguments, const char *connection)
+{
+	Oid				table = get_relname_relid(SL_QUEUE_TABLE, schema);
+	Oid				sequence = get_relname_relid(SL_QUEUE_SEQUENCE, schema);
+	Relation		relation;
+	TupleTableSlot *slot;
+	int64			id;
+
+	if (!OidIsValid(table) || !OidIsValid(sequence))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the queue's table \"%s\" does not exist", SL_QUEUE_TABLE),
+				 errhint("Bring the extension up to date: ALTER EXTENSION smartlead UPDATE.")));
+	relation = table_open(table, RowExclusiveLock);
+	id = nextval_internal(sequence, false);
+	slot = table_slot_create(relation, NULL);
+	fill_slot(slot, job, id, arguments, connection);
+	sl_insert_row(relation, slot);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(relation, NoLock);
+	return id;
+}
+
+const char *
+sl_queue_check(Oid schema, const SlNewJob *job, SlArguments **arguments)
+{
+	*arguments = sl_arguments(find_endpoint(job->action, job->args));
+	sl_arguments_set_jsonb(*arguments, job->args);
+	sl_arguments_check(*arguments);
+	check_function_privilege(schema, job->action, job->run_as);
+	return sl_connection_resolve(job->connection, job->run_as)->name;
+}
+
+void
+sl_queue_check_template(Oid schema, const SlNewJob *job)
+{
+	SlArguments *arguments = sl_arguments(find_endpoint(job->action, job->args));
+
+	sl_arguments_set_jsonb(arguments, sl_template_fill(job->args, NULL));
+	check_function_privilege(schema, job->action, job->run_as);
+}
+
+int64
+sl_queue_enqueue(Oid schema, const SlNewJob *job)
+{
+	SlArguments *arguments = NULL;
+	const char	*connection = job->connection;
+
+	if (job->failure == NULL)
+	{
+		connection = sl_queue_check(schema, job, &arguments);
+		sl_queue_wake_at_commit();
+	}
+	return write_row(schema, job, arguments, connection);
+}
+
+/*
+ * smartlead_enqueue(action text, args jsonb, run_at timestamptz, connection name) → bigint
+ *
+ * Everything is checked that can be without Smartlead; the job then runs after commit, as the
+ * current user.
+ */
+Datum
+smartlead_enqueue(PG_FUNCTION_ARGS)
+{
+	SlNewJob job = {0};
+	int64	 id;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("action and args must not be NULL")));
+	PreventCommandIfReadOnly("smartlead_enqueue()");
+	job.action = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	job.args = PG_GETARG_JSONB_P(1);
+	job.run_at = PG_ARGISNULL(2) ? 0 : PG_GETARG_TIMESTAMPTZ(2);
+	job.connection = PG_ARGISNULL(3) ? NULL : NameStr(*PG_GETARG_NAME(3));
+	job.run_as = GetUserId();
+	id = sl_queue_enqueue(get_func_namespace(fcinfo->flinfo->fn_oid), &job);
+	/* Functions that the same statement calls for the job shall see it. */
+	CommandCounterIncrement();
+	PG_RETURN_INT64(id);
+}

@@ -1,0 +1,169 @@
+/*
+ * queue/lane.c
+ *		Lanes: the jobs of one role on one connection, which share a key and hence its limits.
+ *
+ * A connection that is slow, throttled, out of reach or refused must not hold up the others, so the
+ * dispatcher serves each lane by itself.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#include "smartlead.h"
+
+#include "access/htup_details.h"
+#include "foreign/foreign.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "queue/lane.h"
+
+static SlLane **lanes = NULL;
+static int		n_lanes = 0;
+static int		max_lanes = 0;
+static int		first_lane = 0;
+
+static SlLane *
+add_lane(const char *connection, Oid run_as)
+{
+	MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
+	SlLane		 *lane = palloc0(sizeof(SlLane));
+
+	namestrcpy(&lane->connection, connection);
+	lane->run_as = run_as;
+	lane->next_due = DT_NOEND;
+	lane->is_known = true;
+	sl_lane_rewind(lane);
+	if (n_lanes == max_lanes)
+	{
+		max_lanes = Max(max_lanes * 2, 16);
+		lanes = lanes == NULL ? palloc(sizeof(SlLane *) * max_lanes)
+							  : repalloc(lanes, sizeof(SlLane *) * max_lanes);
+	}
+	lanes[n_lanes++] = lane;
+	MemoryContextSwitchTo(caller);
+	return lane;
+}
+
+SlLane *
+sl_lane_get(const char *connection, Oid run_as)
+{
+	for (int i = 0; i < n_lanes; i++)
+		if (lanes[i]->run_as == run_as && strcmp(NameStr(lanes[i]->connection), connection) == 0)
+			return lanes[i];
+	return add_lane(connection, run_as);
+}
+
+int
+sl_lanes_count(void)
+{
+	return n_lanes;
+}
+
+SlLane *
+sl_lanes_nth(int n)
+{
+	return lanes[(first_lane + n) % n_lanes];
+}
+
+void
+sl_lanes_rotate(void)
+{
+	first_lane = n_lanes > 0 ? (first_lane + 1) % n_lanes : 0;
+}
+
+void
+sl_lanes_mark_dirty(void)
+{
+	for (int i = 0; i < n_lanes; i++)
+		lanes[i]->is_dirty = true;
+}
+
+static void
+free_lane(SlLane *lane)
+{
+	if (lane->successors != NULL)
+		pfree(lane->successors);
+	if (lane->paused_version != NULL)
+		pfree(lane->paused_version);
+	pfree(lane);
+}
+
+/* Lanes without ready jobs go, unless a task still refers to them. */
+void
+sl_lanes_forget_unknown(void)
+{
+	int kept = 0;
+
+	for (int i = 0; i < n_lanes; i++)
+		if (lanes[i]->is_known || lanes[i]->in_flight > 0)
+			lanes[kept++] = lanes[i];
+		else
+			free_lane(lanes[i]);
+	n_lanes = kept;
+	first_lane = 0;
+}
+
+void
+sl_lane_add_successor(SlLane *lane, int64 job)
+{
+	if (lane->n_successors == lane->max_successors)
+	{
+		lane->max_successors = Max(lane->max_successors * 2, 64);
+		lane->successors =
+			lane->successors == NULL
+				? MemoryContextAlloc(TopMemoryContext, sizeof(int64) * lane->max_successors)
+				: repalloc(lane->successors, sizeof(int64) * lane->max_successors);
+	}
+	lane->successors[lane->n_successors++] = job;
+}
+
+void
+sl_lane_rewind(SlLane *lane)
+{
+	lane->cursor_due = DT_NOBEGIN;
+	lane->cursor_id = 0;
+	lane->at_end = false;
+	lane->is_dirty = false;
+}
+
+/* The transaction that wrote a catalog row, or "none". */
+static char *
+row_version(HeapTuple tuple)
+{
+	char *version = "none";
+
+	if (HeapTupleIsValid(tuple))
+	{
+		version = psprintf("%u/%u", HeapTupleHeaderGetRawXmin(tuple->t_data),
+						   ItemPointerGetBlockNumberNoCheck(&tuple->t_self) * 1000 +
+							   ItemPointerGetOffsetNumberNoCheck(&tuple->t_self));
+		ReleaseSysCache(tuple);
+	}
+	return version;
+}
+
+static HeapTuple
+mapping_tuple(Oid server, Oid user)
+{
+	HeapTuple tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(user),
+									  ObjectIdGetDatum(server));
+
+	if (!HeapTupleIsValid(tuple))
+		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
+								ObjectIdGetDatum(server));
+	return tuple;
+}
+
+char *
+sl_lane_version(const SlLane *lane)
+{
+	Oid	  server = get_foreign_server_oid(NameStr(lane->connection), true);
+	char *mapping;
+
+	if (!OidIsValid(server))
+		return pstrdup("none");
+	mapping = row_version(mapping_tuple(server, lane->run_as));
+	return psprintf("%s %s",
+					row_version(SearchSysCache1(FOREIGNSERVEROID, ObjectIdGetDatum(server))),
+					mapping);
+}

@@ -1,0 +1,32 @@
+/*
+ * queue/settings.c
+ *		The settings of the queue and its dispatcher.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#include "smartlead.h"
+
+#include "queue/queue.h"
+
+int sl_queue_concurrency = 32;
+int sl_queue_max_attempts = 20;
+int sl_queue_retention_min = 7 * 24 * 60;
+
+void
+sl_queue_define_settings(void)
+{
+	DefineCustomIntVariable(
+		"smartlead.queue_concurrency",
+		"How many requests of one connection the queue's dispatcher has under way at once.",
+		"The connection's rate_limit holds besides.", &sl_queue_concurrency, 32, 1, 100, PGC_SIGHUP,
+		0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"smartlead.queue_max_attempts", "How often a job is attempted before it fails.",
+		"Attempts are one second apart at first, ten minutes at last.", &sl_queue_max_attempts, 20,
+		1, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"smartlead.queue_retention",
+		"How long jobs that are done, failed or cancelled are kept in the queue.",
+		"If set to -1, they are kept until somebody deletes them.", &sl_queue_retention_min,
+		7 * 24 * 60, -1, INT_MAX / 60, PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL, NULL);
+}

@@ -1,0 +1,529 @@
+/*
+ * queue/store.c
+ *		The dispatcher's statements on the queue's tables. All of them within its transaction.
+ *
+ * The plans are made once and kept. A queue is empty at one moment and long at the next, so there
+ * are no statistics to trust. The dispatcher's session therefore knows index scans and nested loops
+ * only, and each statement fits one index alone: "state || ''" keeps a condition from fitting
+ * another one, and "IS NOT TRUE" a subquery from becoming a join.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#include "smartlead.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "queue/queue.h"
+#include "queue/store.h"
+#include "worker/worker.h"
+
+#define EXPIRE_BATCH 1000
+
+/* ---- statements ---- */
+
+typedef struct Statement
+{
+	const char *text; /* %1$s: the extension's schema */
+	int			n_args;
+	Oid			types[8];
+	SPIPlanPtr	plan;
+} Statement;
+
+/* An earlier job on the same lead that has not ended. */
+#define BLOCKED                                                                                    \
+	"EXISTS (SELECT FROM %1$s.smartlead_queue e "                                                  \
+	"WHERE e.connection = q.connection AND e.lead_id = q.lead_id "                                 \
+	"AND e.state IN ('ready', 'running') AND (e.run_at, e.id) < (q.run_at, q.id))"
+
+static Statement candidates = {
+	"SELECT q.id, q.due_at, " BLOCKED " FROM %1$s.smartlead_queue q "
+	"WHERE q.state = 'ready' AND q.connection = $1 AND q.run_as = $2 AND q.due_at <= $3 "
+	"AND (q.due_at, q.id) > ($4, $5) ORDER BY q.due_at, q.id LIMIT $6",
+	6,
+	{NAMEOID, OIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID}};
+
+static Statement claim = {
+	"UPDATE %1$s.smartlead_queue j SET state = 'running', attempts = j.attempts + 1, "
+	"started_at = pg_catalog.clock_timestamp() "
+	"FROM (SELECT q.id FROM %1$s.smartlead_queue q WHERE q.id = ANY ($1) AND q.state || '' = 'ready' "
+	"AND " BLOCKED " IS NOT TRUE ORDER BY q.due_at, q.id FOR UPDATE SKIP LOCKED) c WHERE j.id = c.id "
+	"RETURNING j.id, j.action, j.args, j.lead_id, j.join_key, j.attempts, j.in_doubt",
+	1,
+	{INT8ARRAYOID}};
+
+static Statement siblings = {
+	"SELECT q.id FROM %1$s.smartlead_queue q WHERE q.state IN ('ready', 'running') "
+	"AND q.state || '' = 'ready' AND q.connection = $1 AND q.run_as = $2 AND q.join_key = $3 "
+	"AND q.due_at <= $4 ORDER BY q.due_at, q.id LIMIT $5",
+	5,
+	{NAMEOID, OIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID}};
+
+static Statement finish = {
+	"UPDATE %1$s.smartlead_queue SET state = $2, due_at = coalesce($3, due_at), "
+	"in_doubt = in_doubt OR $4, last_error = $5, sqlstate = $6, response = $7, "
+	"requests_shared = nullif($8, 1), "
+	"finished_at = CASE WHEN $2 = 'ready' THEN NULL ELSE pg_catalog.clock_timestamp() END "
+	"WHERE id = ANY ($1) AND state = 'running'",
+	8,
+	{INT8ARRAYOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, TEXTOID, JSONBOID, INT4OID}};
+
+/* Ready as before the claim; of a shared request that was refused, without sharing again. */
+static Statement give_back = {
+	"UPDATE %1$s.smartlead_queue SET state = 'ready', attempts = attempts - 1, "
+	"join_key = CASE WHEN $2 THEN NULL ELSE join_key END "
+	"WHERE id = ANY ($1) AND state = 'running'",
+	2,
+	{INT8ARRAYOID, BOOLOID}};
+
+/* Of each lead, the job whose turn it is, if it can run now. */
+static Statement successors = {
+	"SELECT n.id, n.run_as::pg_catalog.oid FROM pg_catalog.unnest($2) AS l (lead), "
+	"LATERAL (SELECT q.id, q.state, q.due_at, q.run_as FROM %1$s.smartlead_queue q "
+	"WHERE q.connection = $1 AND q.lead_id = l.lead AND q.state IN ('ready', 'running') "
+	"ORDER BY q.run_at, q.id LIMIT 1) n WHERE n.state = 'ready' AND n.due_at <= $3",
+	3,
+	{NAMEOID, INT8ARRAYOID, TIMESTAMPTZOID}};
+
+/* The lanes, found one after the other by the index, however many jobs each has. */
+static Statement lanes = {
+	"WITH RECURSIVE lane AS ("
+	"(SELECT connection, run_as FROM %1$s.smartlead_queue WHERE state = 'ready' "
+	"ORDER BY connection, run_as LIMIT 1) UNION ALL "
+	"SELECT n.connection, n.run_as FROM lane l, LATERAL ("
+	"SELECT connection, run_as FROM %1$s.smartlead_queue q WHERE q.state = 'ready' "
+	"AND (q.connection, q.run_as) > (l.connection, l.run_as) "
+	"ORDER BY q.connection, q.run_as LIMIT 1) n) "
+	"SELECT l.connection, l.run_as::pg_catalog.oid, p.version, "
+	"(SELECT q.due_at FROM %1$s.smartlead_queue q WHERE q.state = 'ready' "
+	"AND q.connection = l.connection AND q.run_as = l.run_as AND q.due_at > $1 "
+	"ORDER BY q.due_at LIMIT 1) "
+	"FROM lane l LEFT JOIN %1$s.smartlead_queue_paused p "
+	"ON p.connection = l.connection AND p.run_as = l.run_as",
+	1,
+	{TIMESTAMPTZOID}};
+
+static Statement pause_lane = {"INSERT INTO %1$s.smartlead_queue_paused (connection, run_as, reason, "
+						  "version) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+						  4,
+						  {NAMEOID, OIDOID, TEXTOID, TEXTOID}};
+
+static Statement resume_lane = {
+	"DELETE FROM %1$s.smartlead_queue_paused WHERE connection = $1 AND run_as = $2",
+	2,
+	{NAMEOID, OIDOID}};
+
+static Statement left_behind = {
+	"SELECT id, action, args, lead_id, join_key, attempts, in_doubt "
+	"FROM %1$s.smartlead_queue WHERE state = 'running' ORDER BY id",
+	0,
+	{0}};
+
+static Statement expire = {
+	"DELETE FROM %1$s.smartlead_queue WHERE id = ANY (ARRAY (SELECT id "
+	"FROM %1$s.smartlead_queue WHERE finished_at < $1 ORDER BY finished_at LIMIT $2 "
+	"FOR UPDATE SKIP LOCKED))",
+	2,
+	{TIMESTAMPTZOID, INT8OID}};
+
+static Statement *const statements[] = {&candidates, &claim, &siblings, &finish,	  &give_back,
+										&successors, &lanes, &pause_lane,	&resume_lane,	  &left_behind,
+										&expire};
+
+static Oid schema = InvalidOid; /* for which the plans were made */
+
+static void
+forget_plans(void)
+{
+	for (int i = 0; i < lengthof(statements); i++)
+	{
+		if (statements[i]->plan != NULL)
+			SPI_freeplan(statements[i]->plan);
+		statements[i]->plan = NULL;
+	}
+}
+
+bool
+sl_store_open(void)
+{
+	Oid found = sl_extension_schema();
+
+	if (!OidIsValid(found) || !OidIsValid(get_relname_relid(SL_QUEUE_TABLE, found)))
+		return false;
+	if (found != schema)
+		forget_plans();
+	schema = found;
+	return true;
+}
+
+static void
+execute(Statement *statement, Datum *values, const bool *nulls)
+{
+	char null_marks[9] = "        ";
+
+	if (statement->plan == NULL)
+	{
+		char *text =
+			psprintf(statement->text, quote_identifier(get_namespace_name(schema)));
+
+		statement->plan = SPI_prepare(text, statement->n_args, statement->types);
+		if (statement->plan == NULL)
+			elog(ERROR, "could not prepare a statement of the queue: %s",
+				 SPI_result_code_string(SPI_result));
+		SPI_keepplan(statement->plan);
+	}
+	for (int i = 0; nulls != NULL && i < statement->n_args; i++)
+		null_marks[i] = nulls[i] ? 'n' : ' ';
+	if (SPI_execute_plan(statement->plan, values, null_marks, false, 0) < 0)
+		elog(ERROR, "could not execute a statement of the queue: %s",
+			 SPI_result_code_string(SPI_result));
+}
+
+static Datum
+column(int row, int number, bool *is_null)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, is_null);
+}
+
+static Datum
+id_array(const int64 *ids, int n)
+{
+	Datum *datums = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		datums[i] = Int64GetDatum(ids[i]);
+	return PointerGetDatum(
+		construct_array(datums, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+static Datum
+job_ids(const SlTask *task)
+{
+	int64 *ids = palloc(sizeof(int64) * task->n_jobs);
+
+	for (int i = 0; i < task->n_jobs; i++)
+		ids[i] = task->jobs[i].id;
+	return id_array(ids, task->n_jobs);
+}
+
+/* ---- claiming ---- */
+
+SlCandidate *
+sl_store_candidates(const SlLane *lane, TimestampTz now, int max, int *n)
+{
+	Datum values[] = {NameGetDatum(&lane->connection),
+					  ObjectIdGetDatum(lane->run_as),
+					  TimestampTzGetDatum(now),
+					  TimestampTzGetDatum(lane->cursor_due),
+					  Int64GetDatum(lane->cursor_id),
+					  Int64GetDatum(max)};
+	SlCandidate *found;
+	bool		 is_null;
+
+	execute(&candidates, values, NULL);
+	*n = (int) SPI_processed;
+	found = palloc(sizeof(SlCandidate) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+	{
+		found[i].id = DatumGetInt64(column(i, 1, &is_null));
+		found[i].due_at = DatumGetTimestampTz(column(i, 2, &is_null));
+		found[i].is_blocked = DatumGetBool(column(i, 3, &is_null));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return found;
+}
+
+/* The jobs in the rows just fetched; they live in SPI's memory. */
+static SlJob *
+read_jobs(int *n)
+{
+	SlJob *jobs = palloc0(sizeof(SlJob) * Max(SPI_processed, 1));
+
+	*n = (int) SPI_processed;
+	for (int i = 0; i < *n; i++)
+	{
+		bool  is_null;
+		Datum datum;
+
+		jobs[i].id = DatumGetInt64(column(i, 1, &is_null));
+		jobs[i].action = TextDatumGetCString(column(i, 2, &is_null));
+		jobs[i].args = DatumGetJsonbPCopy(column(i, 3, &is_null));
+		datum = column(i, 4, &is_null);
+		jobs[i].lead_id = is_null ? 0 : DatumGetInt64(datum);
+		datum = column(i, 5, &is_null);
+		jobs[i].join_key = is_null ? NULL : TextDatumGetCString(datum);
+		jobs[i].attempts = DatumGetInt32(column(i, 6, &is_null));
+		jobs[i].in_doubt = DatumGetBool(column(i, 7, &is_null));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return jobs;
+}
+
+SlJob *
+sl_store_claim(const int64 *ids, int n_ids, int *n)
+{
+	Datum values[] = {id_array(ids, n_ids)};
+
+	execute(&claim, values, NULL);
+	return read_jobs(n);
+}
+
+int64 *
+sl_store_siblings(const SlLane *lane, const char *join_key, TimestampTz now, int max, int *n)
+{
+	Datum  values[] = {NameGetDatum(&lane->connection), ObjectIdGetDatum(lane->run_as),
+					   CStringGetTextDatum(join_key), TimestampTzGetDatum(now), Int64GetDatum(max)};
+	int64 *ids;
+
+	execute(&siblings, values, NULL);
+	*n = (int) SPI_processed;
+	ids = palloc(sizeof(int64) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+	{
+		bool is_null;
+
+		ids[i] = DatumGetInt64(column(i, 1, &is_null));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return ids;
+}
+
+/* ---- results ---- */
+
+static void
+finish_task(const SlTask *task, const char *state, TimestampTz due_at)
+{
+	const SlResult *result = &task->result;
+	bool			ok = result->verdict == SL_DONE_WELL;
+	Datum			values[8] = {job_ids(task), CStringGetTextDatum(state),
+								 TimestampTzGetDatum(due_at), BoolGetDatum(result->in_doubt)};
+	bool			nulls[8] = {false, false, due_at == 0, false};
+
+	nulls[4] = result->error == NULL;
+	if (result->error != NULL)
+		values[4] = CStringGetTextDatum(result->error);
+	nulls[5] = result->error == NULL || result->sqlstate == 0;
+	if (!nulls[5])
+		values[5] = CStringGetTextDatum(unpack_sql_state(result->sqlstate));
+	nulls[6] = !ok || result->response == NULL;
+	if (!nulls[6])
+		values[6] = JsonbPGetDatum(result->response);
+	values[7] = Int32GetDatum(task->n_jobs);
+	execute(&finish, values, nulls);
+}
+
+static void
+give_back_task(const SlTask *task, bool without_sharing)
+{
+	Datum values[] = {job_ids(task), BoolGetDatum(without_sharing)};
+
+	execute(&give_back, values, NULL);
+}
+
+void
+sl_store_finish(const SlTask *task, TimestampTz now)
+{
+	/* Whoever may not be asked twice is not to be forgotten, whatever the server's settings. */
+	if (!sl_task_is_repeatable(task))
+		ForceSyncCommit();
+	switch (task->result.verdict)
+	{
+		case SL_DONE_WELL:
+			finish_task(task, "done", 0);
+			break;
+		case SL_TRY_LATER:
+			finish_task(task, "ready", TimestampTzPlusMilliseconds(now, task->result.delay_ms));
+			break;
+		case SL_GIVE_BACK:
+			give_back_task(task, false);
+			break;
+		case SL_SPLIT:
+			give_back_task(task, true);
+			break;
+		case SL_REFUSED_KEY:
+		case SL_FAILED:
+			finish_task(task, "failed", 0);
+			break;
+		case SL_UNDECIDED:
+			elog(ERROR, "job " INT64_FORMAT " has no result yet", task->jobs[0].id);
+	}
+}
+
+/* The leads of those tasks that belong to this connection. */
+static int
+leads_of(SlTask *const *tasks, int n_tasks, const char *connection, int64 *leads)
+{
+	int n = 0;
+
+	for (int i = 0; i < n_tasks; i++)
+		if (tasks[i]->jobs[0].lead_id != 0 &&
+			strcmp(NameStr(tasks[i]->lane->connection), connection) == 0)
+			leads[n++] = tasks[i]->jobs[0].lead_id;
+	return n;
+}
+
+static void
+successors_on(const NameData *connection, const int64 *leads, int n_leads, TimestampTz now)
+{
+	Datum values[] = {NameGetDatum(connection), id_array(leads, n_leads), TimestampTzGetDatum(now)};
+	bool  is_null;
+
+	execute(&successors, values, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Oid run_as = DatumGetObjectId(column(i, 2, &is_null));
+
+		sl_lane_add_successor(sl_lane_get(NameStr(*connection), run_as),
+							  DatumGetInt64(column(i, 1, &is_null)));
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+void
+sl_store_successors(SlTask *const *tasks, int n_tasks, TimestampTz now)
+{
+	int64 *leads = palloc(sizeof(int64) * Max(n_tasks, 1));
+
+	for (int i = 0; i < n_tasks; i++)
+	{
+		const NameData *connection = &tasks[i]->lane->connection;
+		bool			seen = false;
+		int				n_leads;
+
+		for (int j = 0; j < i && !seen; j++)
+			seen = strcmp(NameStr(tasks[j]->lane->connection), NameStr(*connection)) == 0;
+		if (seen)
+			continue;
+		n_leads = leads_of(tasks, n_tasks, NameStr(*connection), leads);
+		if (n_leads > 0)
+			successors_on(connection, leads, n_leads, now);
+	}
+}
+
+/* ---- lanes ---- */
+
+static void
+set_paused(SlLane *lane, bool is_paused, const char *version)
+{
+	if (lane->paused_version != NULL)
+		pfree(lane->paused_version);
+	lane->is_paused = is_paused;
+	lane->paused_version =
+		version != NULL ? MemoryContextStrdup(TopMemoryContext, version) : NULL;
+}
+
+void
+sl_store_read_lanes(TimestampTz now)
+{
+	Datum values[] = {TimestampTzGetDatum(now)};
+
+	for (int i = 0; i < sl_lanes_count(); i++)
+	{
+		sl_lanes_nth(i)->is_known = false;
+		sl_lanes_nth(i)->next_due = DT_NOEND;
+	}
+	execute(&lanes, values, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool	is_null;
+		Datum	connection = column(i, 1, &is_null);
+		SlLane *lane = sl_lane_get(NameStr(*DatumGetName(connection)),
+								   DatumGetObjectId(column(i, 2, &is_null)));
+		Datum	datum;
+
+		lane->is_known = true;
+		datum = column(i, 3, &is_null);
+		set_paused(lane, !is_null, is_null ? NULL : TextDatumGetCString(datum));
+		datum = column(i, 4, &is_null);
+		lane->next_due = is_null ? DT_NOEND : DatumGetTimestampTz(datum);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	sl_lanes_forget_unknown();
+}
+
+void
+sl_store_pause(const SlTask *task)
+{
+	SlLane *lane = task->lane;
+	Datum	values[] = {NameGetDatum(&lane->connection), ObjectIdGetDatum(lane->run_as),
+						CStringGetTextDatum(task->result.error),
+						CStringGetTextDatum(task->version)};
+
+	execute(&pause_lane, values, NULL);
+	set_paused(lane, true, task->version);
+	ereport(LOG, (errmsg("the queue of connection \"%s\" is paused for role \"%s\"",
+						 NameStr(lane->connection), GetUserNameFromId(lane->run_as, true)),
+				  errdetail_internal("%s", task->result.error)));
+}
+
+void
+sl_store_resume(SlLane *lane)
+{
+	Datum values[] = {NameGetDatum(&lane->connection), ObjectIdGetDatum(lane->run_as)};
+
+	execute(&resume_lane, values, NULL);
+	set_paused(lane, false, NULL);
+	lane->is_dirty = true;
+}
+
+/* ---- the past ---- */
+
+/* A job that was running when the dispatcher died. */
+static void
+recover_job(const SlJob *job)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context =
+		AllocSetContextCreate(caller, "smartlead queue recovery", ALLOCSET_SMALL_SIZES);
+	SlConnection nowhere = {.name = "", .base_url = "", .api_key = ""};
+	SlTask		*task = sl_task_create(context, &nowhere, job);
+
+	if (task->result.verdict == SL_UNDECIDED && sl_task_is_repeatable(task))
+		task->result.verdict = SL_TRY_LATER;
+	else if (task->result.verdict == SL_UNDECIDED)
+	{
+		task->result.verdict = SL_FAILED;
+		task->result.sqlstate = SL_ERRCODE_UNKNOWN_OUTCOME;
+		task->result.error = "outcome unknown: the server went down while the job was running, and "
+							 "repeating it could do it twice";
+	}
+	task->result.in_doubt = true;
+	sl_store_finish(task, GetCurrentTimestamp());
+	MemoryContextDelete(context);
+}
+
+void
+sl_store_recover(void)
+{
+	SlJob *jobs;
+	int	   n;
+
+	execute(&left_behind, NULL, NULL);
+	jobs = read_jobs(&n);
+	for (int i = 0; i < n; i++)
+		recover_job(&jobs[i]);
+	if (n > 0)
+		ereport(LOG, (errmsg_plural("the queue had %d job running when its dispatcher ended",
+									"the queue had %d jobs running when its dispatcher ended", n,
+									n)));
+}
+
+bool
+sl_store_expire(void)
+{
+	Datum values[2];
+
+	if (sl_queue_retention_min < 0)
+		return false;
+	values[0] = TimestampTzGetDatum(GetCurrentTimestamp() -
+									sl_queue_retention_min * 60 * USECS_PER_SEC);
+	values[1] = Int64GetDatum(EXPIRE_BATCH);
+	execute(&expire, values, NULL);
+	return SPI_processed == EXPIRE_BATCH;
+}

@@ -1,0 +1,55 @@
+/*
+ * queue/store.h
+ *		The dispatcher's statements on the queue's tables. All of them within its transaction.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#ifndef SL_STORE_H
+#define SL_STORE_H
+
+#include "smartlead.h"
+
+#include "queue/lane.h"
+#include "queue/task.h"
+
+/* A ready job that is due, in its order. */
+typedef struct SlCandidate
+{
+	int64		id;
+	TimestampTz due_at;
+	bool		is_blocked; /* by an earlier job on its lead */
+} SlCandidate;
+
+/* Finds the extension's tables. False: they are not there (any more). */
+extern bool sl_store_open(void);
+
+/* Jobs that a dispatcher left behind when it died: ready again where that is safe, else failed. */
+extern void sl_store_recover(void);
+
+/* Looks which lanes have ready jobs, and when the next ones are due. */
+extern void sl_store_read_lanes(TimestampTz now);
+
+/* The due jobs of a lane behind its cursor; palloc'd. */
+extern SlCandidate *sl_store_candidates(const SlLane *lane, TimestampTz now, int max, int *n);
+
+/* Marks jobs as running, as far as they still are ready and first on their leads. Palloc'd. */
+extern SlJob *sl_store_claim(const int64 *ids, int n_ids, int *n);
+
+/* Due jobs that may share the request of jobs with this key. */
+extern int64 *sl_store_siblings(const SlLane *lane, const char *join_key, TimestampTz now, int max,
+								int *n);
+
+/* Writes what came of a task into its jobs' rows. */
+extern void sl_store_finish(const SlTask *task, TimestampTz now);
+
+/* Makes the next jobs on the leads of these tasks successors in their lanes. */
+extern void sl_store_successors(SlTask *const *tasks, int n_tasks, TimestampTz now);
+
+/* Pauses the lane of a task whose key was refused. */
+extern void sl_store_pause(const SlTask *task);
+extern void sl_store_resume(SlLane *lane);
+
+/* Deletes some jobs that ended long ago. True: there may be more. */
+extern bool sl_store_expire(void);
+
+#endif /* SL_STORE_H */

@@ -1,0 +1,99 @@
+/*
+ * queue/task.h
+ *		A task: one job, or several that share a request, on the way to Smartlead and back.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#ifndef SL_TASK_H
+#define SL_TASK_H
+
+#include "smartlead.h"
+
+#include "lib/ilist.h"
+#include "utils/jsonb.h"
+
+#include "api/call.h"
+
+/* A row of the queue, as claimed. */
+typedef struct SlJob
+{
+	int64  id;
+	char  *action;
+	Jsonb *args;
+	int64  lead_id; /* 0: none */
+	char  *join_key;
+	int	   attempts; /* this one counted */
+	bool   in_doubt;
+} SlJob;
+
+typedef enum SlVerdict
+{
+	SL_UNDECIDED, /* the task goes on */
+	SL_DONE_WELL,
+	SL_FAILED,
+	SL_TRY_LATER,
+	SL_REFUSED_KEY, /* nobody's jobs on this connection and with this key will get further */
+	SL_SPLIT,		/* the shared request was refused: each job for itself now */
+	SL_GIVE_BACK	/* as if it had not been claimed */
+} SlVerdict;
+
+/* What came of a task. */
+typedef struct SlResult
+{
+	SlVerdict	verdict;
+	Jsonb	   *response;
+	char	   *error; /* or NULL */
+	int			sqlstate;
+	bool		in_doubt;  /* it may have been processed */
+	bool		not_sent;  /* Smartlead could not even be reached */
+	int			delay_ms;  /* before the next attempt */
+} SlResult;
+
+typedef struct SlTask
+{
+	dlist_node	  node;
+	MemoryContext context; /* of the task and everything that belongs to it */
+	struct SlLane *lane;
+	char		  *version; /* of the lane's connection, as it was resolved for this task */
+	SlConnection *connection;
+	SlArguments	 *arguments;
+	SlJob		 *jobs;
+	int			  n_jobs;
+	bool		  is_completing; /* asks for what the endpoint's completion needs */
+	bool		  alternative;	 /* in the second spelling */
+	int			  first_element;
+	int			  next_element; /* 0: this request is the last one */
+	SlRequest	 *request;
+	SlArguments	 *question; /* while completing */
+	SlTransfer	 *transfer; /* NULL: to be started */
+	TimestampTz	  done_at;	/* when the transfer was seen to have ended; 0: not yet */
+	SlResult	  result;
+} SlTask;
+
+/*
+ * A task for a job, or a result at once if the job can't be performed. Copies the connection and the
+ * job into its own context, a child of "parent".
+ */
+extern SlTask *sl_task_create(MemoryContext parent, const SlConnection *connection,
+							  const SlJob *job);
+
+/* Lets another job share the task's request. False: it can't. */
+extern bool sl_task_join(SlTask *task, const SlJob *job);
+
+/* The request to send next. Call before the first start, in a transaction. */
+extern void sl_task_prepare(SlTask *task);
+
+extern void sl_task_start(SlTask *task);
+
+/*
+ * The transfer has ended: either result.verdict is set, or the task is to be started again for its
+ * next request. In a transaction.
+ */
+extern void sl_task_advance(SlTask *task);
+
+extern bool sl_task_is_repeatable(const SlTask *task);
+
+/* Gives back all that the task holds. */
+extern void sl_task_free(SlTask *task);
+
+#endif /* SL_TASK_H */
