@@ -12,8 +12,6 @@
  */
 #include "smartlead.h"
 
-#include "catalog/pg_type.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
@@ -297,8 +295,7 @@ unwrap(Jsonb *payload)
 int
 sl_payload_split(const char *body, size_t length, Jsonb ***payloads)
 {
-	char  *text = pg_any_to_server(body, length, PG_UTF8);
-	Jsonb *whole = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	Jsonb *whole = sl_json_build(body, length);
 	int	   n = 1;
 	bool   is_list = JsonContainerIsArray(&whole->root) && !JsonContainerIsScalar(&whole->root);
 

@@ -79,7 +79,7 @@ define_limit_settings(void)
 		"smartlead.max_body_size", "Longest body of a webhook's request.",
 		"A longer one is answered 413. A change of a lead's category carries the whole "
 		"conversation, and may have a megabyte.",
-		&sl_max_body_size, 8192, 1, 256 * 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+		&sl_max_body_size, 8192, 1, 128 * 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("smartlead.max_header_size",
 							"Room for the request line and the headers of a webhook's request.",
 							"Taken from memory for each open connection.", &sl_max_header_size, 16,

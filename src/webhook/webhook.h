@@ -133,6 +133,12 @@ extern bool sl_same_bytes(const void *a, const void *b, size_t length);
  */
 extern bool sl_json_guard(char *text, size_t length, int max_depth);
 
+/*
+ * The jsonb of a text that the guard has let pass and that ends with a NUL. The text must stay until
+ * then. Throws what jsonb can't hold.
+ */
+extern Jsonb *sl_json_build(const char *text, size_t length);
+
 /* An event as columns. Strings are palloc'd in the server's encoding; NULL: the payload has none. */
 typedef struct SlEvent
 {
