@@ -52,6 +52,7 @@ typedef struct Child
 	bool					wanted;
 	BackgroundWorkerHandle *handle; /* NULL: doesn't run */
 	TimestampTz				started_at;
+	uint64					wakes; /* sl_worker_wakes() at that time */
 	TimestampTz				start_after;
 	int						pause_ms; /* before the next start, if that comes soon */
 } Child;
@@ -169,6 +170,7 @@ start_child(Child *child, TimestampTz now)
 	strlcpy(worker.bgw_function_name, kind->function, BGW_MAXLEN);
 	memcpy(worker.bgw_extra, &child->who, sizeof(child->who));
 	child->started_at = now;
+	child->wakes = sl_worker_wakes();
 	if (RegisterDynamicBackgroundWorker(&worker, &child->handle))
 		return;
 	child->handle = NULL;
@@ -203,9 +205,10 @@ bury_child(Child *child, TimestampTz now)
 	if (lacks_extension(&child->who))
 	{
 		child->pause_ms = 0;
-		/* One that had the extension until now may have missed that it was created anew. */
+		/* It may have looked just before the extension was created, which it was told too late. */
 		child->start_after =
-			TimestampDifferenceExceeds(child->started_at, now, FIRST_PAUSE_MS)
+			child->wakes != sl_worker_wakes() ||
+					TimestampDifferenceExceeds(child->started_at, now, FIRST_PAUSE_MS)
 				? now
 				: TimestampTzPlusMilliseconds(now, LOOK_AROUND_MS);
 		return;

@@ -159,6 +159,18 @@ sl_worker_find(Oid database, int kind, int number)
 	return found;
 }
 
+uint64
+sl_worker_wakes(void)
+{
+	SlWorkers *shared = sl_worker_shared();
+	uint64	   wakes;
+
+	SpinLockAcquire(&shared->mutex);
+	wakes = shared->wakes;
+	SpinLockRelease(&shared->mutex);
+	return wakes;
+}
+
 void
 sl_worker_wake(Oid database)
 {
@@ -168,6 +180,7 @@ sl_worker_wake(Oid database)
 	if (workers == NULL)
 		return;
 	SpinLockAcquire(&workers->mutex);
+	workers->wakes++;
 	for (int i = 0; i < SL_MAX_WORKERS; i++)
 	{
 		SlWorkerSlot *slot = &workers->slots[i];

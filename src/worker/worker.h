@@ -66,6 +66,7 @@ typedef struct SlWorkerSlot
 typedef struct SlWorkers
 {
 	slock_t		 mutex; /* for claiming a slot */
+	uint64		 wakes; /* how often somebody has called: see bury_child() */
 	SlWorkerSlot slots[SL_MAX_WORKERS];
 } SlWorkers;
 
@@ -83,6 +84,9 @@ extern SlWorkerSlot *sl_worker_find(Oid database, int kind, int number);
 
 /* Wakes launchers, and the workers of a database (InvalidOid: of none). Never throws. */
 extern void sl_worker_wake(Oid database);
+
+/* How often that has been called. */
+extern uint64 sl_worker_wakes(void);
 
 /* The same for the current database, once the current transaction has committed. */
 extern void sl_worker_wake_at_commit(void);

@@ -221,6 +221,9 @@ is(send_event($url, event()), 599, 'a sixth connection from one address is refus
 is( HTTP::Tiny->new(timeout => 5, local_address => '127.0.0.9')->get("http://127.0.0.1:$port/healthz")->{status},
 	200, 'not one from another address');
 close $_ for @many;
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET smartlead.max_connections_per_address');
+$node->reload;
+receiver_listens($port);
 
 # Other than by its token, nothing tells whether a request came near
 my $unknown = raw_http($port, "POST /smartlead/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}", 1);
