@@ -55,6 +55,15 @@ sub dispatcher
 	return query(q{SELECT pid FROM smartlead_workers WHERE worker = 'dispatcher' AND state = 'running'});
 }
 
+# Its children notice that it is gone, and end, before another one may start.
+sub kill_postmaster
+{
+	my $pid = $node->{_pid};
+	$node->kill9;
+	wait_until(sub { !kill 0, $pid }, 'the postmaster is gone');
+	return wait_until(sub { $node->start(fail_ok => 1) }, 'the server starts again');
+}
+
 my ($dispatchers, $postmasters) = (0, 0);
 foreach my $kill (1 .. $kills)
 {
@@ -62,9 +71,8 @@ foreach my $kill (1 .. $kills)
 	sleep 0.02 + rand(0.35);
 	if (rand() < 0.4)
 	{
-		$node->kill9;
+		kill_postmaster();
 		$postmasters++;
-		$node->start;
 	}
 	else
 	{
