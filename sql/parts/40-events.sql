@@ -182,19 +182,12 @@ COMMENT ON COLUMN @extschema@.smartlead_webhook_tokens.webhook IS 'The webhook w
 COMMENT ON COLUMN @extschema@.smartlead_webhook_tokens.created_at IS 'When it was made.';
 COMMENT ON COLUMN @extschema@.smartlead_webhook_tokens.expires_at IS 'From then on, requests with it are answered 404; NULL: never.';
 
-CREATE FUNCTION @extschema@.smartlead_tokens_changed()
-RETURNS trigger
-AS 'MODULE_PATHNAME' LANGUAGE C;
-
-COMMENT ON FUNCTION @extschema@.smartlead_tokens_changed() IS
-'tells the receivers that tokens have changed';
-
-CREATE TRIGGER smartlead_tokens_changed
+CREATE TRIGGER smartlead_content_changed
 	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.smartlead_webhook_tokens
-	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.smartlead_tokens_changed();
-CREATE TRIGGER smartlead_tokens_changed
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.smartlead_content_changed();
+CREATE TRIGGER smartlead_content_changed
 	AFTER UPDATE OR DELETE OR TRUNCATE ON @extschema@.smartlead_webhooks
-	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.smartlead_tokens_changed();
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.smartlead_content_changed();
 
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_events', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_failed_events', '');
@@ -432,7 +425,6 @@ GRANT SELECT (id, subscriber, connection, level, campaign_id, client_id, name, e
 	ON @extschema@.smartlead_webhooks TO smartlead_admin;
 REVOKE ALL ON FUNCTION
 	@extschema@.smartlead_arriving_events(),
-	@extschema@.smartlead_tokens_changed(),
 	@extschema@.smartlead_webhook_url(name),
 	@extschema@.smartlead_subscribe(bigint, text[], text[], bigint, text, text, name),
 	@extschema@.smartlead_rotate_webhook(bigint, interval),

@@ -28,6 +28,10 @@ COMMENT ON COLUMN @extschema@.smartlead_automations.connection IS 'Events of thi
 COMMENT ON COLUMN @extschema@.smartlead_automations.max_per_hour IS 'How often within an hour it may act on the same lead: what ends a loop.';
 COMMENT ON COLUMN @extschema@.smartlead_automations.created_at IS 'When it was made.';
 
+CREATE TRIGGER smartlead_content_changed
+	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.smartlead_automations
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.smartlead_content_changed();
+
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_automations', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_automations_id_seq', '');
 

@@ -11,6 +11,9 @@
 
 #include "utils/jsonb.h"
 
+/* Does an automation, of whatever connection, wait for events of that kind? */
+extern bool sl_kind_has_automations(const char *kind, Oid schema);
+
 /* What templates are filled from. */
 typedef struct SlTemplateSource
 {

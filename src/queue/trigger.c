@@ -90,9 +90,9 @@ column_json(const Event *event, int number, JsonbValue *value)
 		case INT4OID:
 		case INT8OID:
 			value->type = jbvNumeric;
-			value->val.numeric = DatumGetNumeric(
-				type == INT4OID ? DirectFunctionCall1(int4_numeric, datum)
-								: DirectFunctionCall1(int8_numeric, datum));
+			value->val.numeric =
+				DatumGetNumeric(type == INT4OID ? DirectFunctionCall1(int4_numeric, datum)
+												: DirectFunctionCall1(int8_numeric, datum));
 			return true;
 		case TEXTOID:
 			content = TextDatumGetCString(datum);
@@ -196,8 +196,7 @@ count_jobs(const SlOwnerWork *work, const Automation *automation, const Event *e
 					 "AND ($4 IS NULL OR args = $4) AND state IN ('ready', 'running', 'done') "
 					 "LIMIT $5) jobs",
 					 5, types, values, args == NULL ? "   n " : NULL);
-	return DatumGetInt64(
-		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
 }
 
 static bool
@@ -216,8 +215,8 @@ is_text_member(Jsonb *args, const char *name, const char *text)
 	if (found->type == jbvString)
 		value = pnstrdup(found->val.string.val, found->val.string.len);
 	else if (found->type == jbvNumeric)
-		value = DatumGetCString(
-			DirectFunctionCall1(numeric_out, NumericGetDatum(found->val.numeric)));
+		value =
+			DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(found->val.numeric)));
 	else
 		return false;
 	return pg_strcasecmp(value, text) == 0;
@@ -324,9 +323,8 @@ run_automation(Oid schema, const SlOwnerWork *work, const Automation *automation
 static Automation *
 automations_for(const SlOwnerWork *work, const Event *event, int *n)
 {
-	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(event->kind),
-							CStringGetTextDatum(event->connection)};
+	Oid	  types[] = {TEXTOID, TEXTOID};
+	Datum values[] = {CStringGetTextDatum(event->kind), CStringGetTextDatum(event->connection)};
 	Automation *found;
 
 	*n = (int) sl_owner_execute(
@@ -373,7 +371,7 @@ smartlead_run_automations(PG_FUNCTION_ARGS)
 						errmsg("smartlead_run_automations() is a trigger")));
 	schema = RelationGetNamespace(trigger->tg_relation);
 	read_event(trigger, &event);
-	if (!row_security || event.kind == NULL)
+	if (!row_security || event.kind == NULL || !sl_kind_has_automations(event.kind, schema))
 		return PointerGetDatum(NULL);
 	sl_owner_begin(&work, schema);
 	automations = automations_for(&work, &event, &n);

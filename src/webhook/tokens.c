@@ -4,8 +4,8 @@
  *
  * Tables hold the SHA-256 of a token alone. A receiver keeps the valid ones in a hash table, by
  * that hash: how long a look-up takes tells nothing about a token, since nobody can choose its
- * SHA-256. A trigger on the tables makes the change of a row a change of the relation in the eyes
- * of the server's cache invalidation, which reaches each receiver before its next request is read.
+ * SHA-256. A change of the tables' content reaches each receiver before its next request is read
+ * (worker/content.c).
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -14,7 +14,6 @@
 #include <openssl/sha.h>
 
 #include "access/xact.h"
-#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
@@ -25,12 +24,11 @@
 
 #include "webhook/webhook.h"
 
-PG_FUNCTION_INFO_V1(smartlead_tokens_changed);
-
 static MemoryContext context = NULL;
 static HTAB			*tokens = NULL;
 static bool			 stale = true;
 static Oid			 token_relation = InvalidOid;
+static Oid			 webhook_relation = InvalidOid;
 
 void
 sl_token_hash(const char *text, size_t length, uint8 *hash)
@@ -74,7 +72,7 @@ sl_token_make(char *text, uint8 *hash)
 static void
 relation_changed(Datum arg, Oid relation)
 {
-	if (!OidIsValid(relation) || relation == token_relation)
+	if (!OidIsValid(relation) || relation == token_relation || relation == webhook_relation)
 		stale = true;
 }
 
@@ -149,6 +147,12 @@ load(Oid schema)
 	SPI_finish();
 }
 
+static Oid
+relation_in(Oid schema, const char *name)
+{
+	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+}
+
 bool
 sl_tokens_refresh(void)
 {
@@ -161,8 +165,8 @@ sl_tokens_refresh(void)
 	{
 		stale = false;
 		schema = sl_extension_schema();
-		token_relation =
-			OidIsValid(schema) ? get_relname_relid("smartlead_webhook_tokens", schema) : InvalidOid;
+		token_relation = relation_in(schema, "smartlead_webhook_tokens");
+		webhook_relation = relation_in(schema, "smartlead_webhooks");
 		if (OidIsValid(token_relation))
 		{
 			PushActiveSnapshot(GetTransactionSnapshot());
@@ -190,24 +194,4 @@ sl_token_find(const uint8 *hash, TimestampTz now)
 	const SlToken *token = tokens == NULL ? NULL : hash_search(tokens, hash, HASH_FIND, NULL);
 
 	return token != NULL && token->expires_at > now ? token : NULL;
-}
-
-/*
- * smartlead_tokens_changed() → trigger
- *
- * After each statement on the tables with tokens and webhooks.
- */
-Datum
-smartlead_tokens_changed(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	Oid			 relation;
-
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		elog(ERROR, "smartlead_tokens_changed() is a trigger function");
-	relation =
-		get_relname_relid("smartlead_webhook_tokens", RelationGetNamespace(trigger->tg_relation));
-	if (OidIsValid(relation))
-		CacheInvalidateRelcacheByRelid(relation);
-	return PointerGetDatum(NULL);
 }

@@ -1,0 +1,98 @@
+/*
+ * queue/kinds.c
+ *		The kinds of events that have automations, kept in memory.
+ *
+ * Every event of every connection passes the trigger that runs the automations, and most events
+ * have none: for those it must cost next to nothing.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#include "smartlead.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "queue/automation.h"
+#include "queue/owner.h"
+
+static MemoryContext context = NULL;
+static List			*kinds = NIL;
+static Oid			 relation = InvalidOid; /* whose rows they come from */
+static bool			 stale = true;
+
+static void
+relation_changed(Datum arg, Oid changed)
+{
+	if (!OidIsValid(changed) || changed == relation)
+		stale = true;
+}
+
+static void
+forget(void)
+{
+	if (context == NULL)
+	{
+		context =
+			AllocSetContextCreate(TopMemoryContext, "smartlead automations", ALLOCSET_SMALL_SIZES);
+		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	}
+	kinds = NIL;
+	MemoryContextReset(context);
+}
+
+static void
+read_kinds(Oid schema)
+{
+	SlOwnerWork work;
+
+	sl_owner_begin(&work, schema);
+	sl_owner_execute(&work, "SELECT DISTINCT event_type FROM %s.smartlead_automations", 0, NULL,
+					 NULL, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char		 *kind = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		MemoryContext caller = MemoryContextSwitchTo(context);
+
+		kinds = lappend(kinds, pstrdup(kind));
+		MemoryContextSwitchTo(caller);
+	}
+	sl_owner_end(&work);
+}
+
+static void
+load(Oid schema)
+{
+	forget();
+	relation = get_relname_relid("smartlead_automations", schema);
+	stale = false;
+	PG_TRY();
+	{
+		read_kinds(schema);
+	}
+	PG_CATCH();
+	{
+		stale = true;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+
+	/* A snapshot older than the message of a change doesn't show that change. */
+	if (IsolationUsesXactSnapshot())
+		stale = true;
+}
+
+bool
+sl_kind_has_automations(const char *kind, Oid schema)
+{
+	ListCell *cell;
+
+	if (stale)
+		load(schema);
+	foreach (cell, kinds)
+		if (strcmp(lfirst(cell), kind) == 0)
+			return true;
+	return false;
+}
