@@ -102,4 +102,25 @@ ok(wait_until(sub { (state_of($ada)->{lead_category_id} // 0) == 1 }, 'the actio
 ok(wait_until(sub { sandbox_get('/_sandbox/pending')->{pending} == 0 && as_app(q{SELECT count(*) FILTER (WHERE finished_at IS NULL) FROM smartlead_queue}) == 0 }, 'quiet'), 'and comes to rest');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM smartlead_queue'), '<=', 3, 'after no more than it is allowed');
 
+# A session that keeps in memory which kinds of events have automations learns of a new one, even when
+# the snapshot of its transaction is older than the automation; and forgets one that was rolled back.
+as_app('SELECT smartlead_drop_automation(id) FROM smartlead_list_automations()');
+$node->safe_psql('postgres', 'DELETE FROM smartlead_queue');
+my $insert = q{INSERT INTO smartlead_events (connection, fingerprint, event_at, kind, campaign_id, lead_id, payload)
+	VALUES ('sandbox', gen_random_uuid(), now(), 'EMAIL_BOUNCE', 549768, 3499513772, '{}');};
+my $automate = q{SELECT smartlead_automate('EMAIL_BOUNCE', 'pause_lead', '{"campaign_id": "$campaign_id", "lead_id": "$lead_id"}');};
+$node->safe_psql('postgres', q{CREATE TABLE counted (step text, jobs bigint)});
+my $count = sub { "INSERT INTO counted SELECT '$_[0]', count(*) FROM smartlead_queue;" };
+append_to_file($node->basedir . '/automate.sql', "SET ROLE app; $automate");
+$node->safe_psql('postgres', join("\n", $insert, $count->('none'),
+	'BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1;',
+	"\\! psql -X -q -o /dev/null -d \"" . $node->connstr('postgres') . "\" -f " . $node->basedir . '/automate.sql',
+	$insert, 'COMMIT;', $count->('an older snapshot'),
+	$insert, $count->('the next transaction'),
+	'DELETE FROM smartlead_automations;', $insert, $count->('without it'),
+	'BEGIN;', $automate, $insert, 'ROLLBACK;', $insert, $count->('rolled back')));
+is($node->safe_psql('postgres', q{SELECT string_agg(step || ': ' || jobs, ', ') FROM counted}),
+	'none: 0, an older snapshot: 0, the next transaction: 1, without it: 1, rolled back: 1',
+	'an automation counts from the transaction on that can see it');
+
 done_testing();
