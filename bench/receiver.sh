@@ -1,6 +1,7 @@
 # Receiving webhooks: durable events per second and the latency of an answer, at 1, 32 and 256
 # connections, beside an Express receiver that inserts per request, pgbench that inserts the same row
-# per transaction, and libmicrohttpd that answers without a database.
+# per transaction, and libmicrohttpd that answers without a database. Then the receiver's memory, its
+# latency at a moderate pace, and two receivers.
 # Run by "make bench"; see scripts/bench.sh. shellcheck shell=bash
 
 seconds=${BENCH_SECONDS:-6}
@@ -94,6 +95,9 @@ pgbench_rate()
 		sed -n 's/^tps = \([0-9.]*\).*/\1/p'
 }
 
+sql -c 'ALTER SYSTEM SET max_connections = 300' # for pgbench
+stop_cluster "$stage"
+start_cluster "$stage"
 sql -c 'CREATE TABLE inserted (LIKE smartlead_events INCLUDING ALL)'
 # With a space behind each colon, which pgbench takes for a variable otherwise.
 cat >"$stage/insert.sql" <<-'SQL'
@@ -125,16 +129,33 @@ for connections in 1 32 256; do
 	else
 		echo '  Express + pg: left out, npm could not install them'
 	fi
-	rate=$([ "$connections" -gt 90 ] && echo 0 || pgbench_rate "$connections")
-	if [ "$rate" != 0 ]; then
-		row 'pgbench, a row per transaction' "$rate" - -
-		awk -v o="$our_rate" -v r="$rate" 'BEGIN { printf "    ours to it: %.1f\n", o / r }'
-	fi
+	rate=$(pgbench_rate "$connections")
+	row 'pgbench, a row per transaction' "$rate" - -
+	awk -v o="$our_rate" -v r="$rate" 'BEGIN { printf "    ours to it: %.1f\n", o / r }'
 	load "$connections" "$answer"
 	row 'libmicrohttpd, no database' "$rate" "$p50" "$p99"
 done
+
+memory() # of the receiver's own, in kB
+{
+	sql -c "SELECT substring(pg_read_file('/proc/' || pid || '/status') FROM 'RssAnon:\\s+(\\d+)')
+		FROM smartlead_workers WHERE worker = 'receiver'"
+}
+
+before=$(memory)
+load 32 "$ours"
+echo "another $sent events: $before kB of the receiver's own before, $(memory) kB after"
 
 export PACE=32
 load 16 "$ours"
 unset PACE
 printf 'at %.0f events per second: p50 %s ms, p99 %s ms\n' "$rate" "$p50" "$p99"
+
+sql -c 'ALTER SYSTEM SET smartlead.receivers = 2' -c 'SELECT pg_reload_conf()' >/dev/null
+until [ "$(sql -c "SELECT count(*) FROM smartlead_workers WHERE worker = 'receiver' AND state = 'running'")" = 2 ]; do
+	sleep 0.1
+done
+for connections in 32 256; do
+	load "$connections" "$ours"
+	row "two receivers, $connections connections" "$rate" "$p50" "$p99"
+done
