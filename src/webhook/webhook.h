@@ -3,9 +3,10 @@
  *		The receiver: from a webhook's HTTP request to a row in smartlead_events.
  *
  * The way of an event: listener.c (sockets, libmicrohttpd) → request.c (one HTTP request: limits,
- * what is refused, the body) → queue → store.c (a batch in a transaction) with payload.c (JSON to
- * columns), fingerprint.c (what identifies the event), insert.c (the row, as the subscriber) and
- * failed.c (what couldn't be stored) → the answer, after the commit. receiver.c is the main loop.
+ * what is refused, the body) → queue → store.c (what is stored together, and what is done when that
+ * fails) → batch.c (the transaction) with payload.c (JSON to columns), fingerprint.c (what identifies
+ * the event), insert.c (the row, as the subscriber) and failed.c (what couldn't be stored) → the
+ * answer, after the commit. receiver.c is the main loop.
  *
  * Functions of listener.c, request.c and peers.c that libmicrohttpd calls run within its frames: they
  * never throw, and use malloc.

@@ -1,0 +1,398 @@
+/*
+ * webhook/batch.c
+ *		One transaction: from the bodies of requests into the tables.
+ *
+ * In the plain way, rows are collected and inserted by few statements. In the careful way, each event
+ * has a subtransaction, and what fails is recorded. When to use which: store.c.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#include "smartlead.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "pgstat.h"
+#include "replication/message.h"
+#include "storage/lmgr.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+
+#include "webhook/batch.h"
+#include "webhook/webhook.h"
+
+/* A transaction takes no more events once it has lasted this long, or holds so many bytes. */
+#define LONG_US 200000
+#define LARGE_BYTES (16 * 1024 * 1024)
+
+/* A statement gets more rows as long as the one before it was quick, fewer when triggers are slow. */
+#define FIRST_ROWS 32
+#define QUICK_US 20000
+#define SLOW_US 100000
+
+static int rows_per_statement = FIRST_ROWS;
+
+/* Sorts of errors. */
+static bool
+is_passing(int sqlstate)
+{
+	return ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_TRANSACTION_ROLLBACK ||
+		   sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+}
+
+bool
+sl_is_trouble_of_server(int sqlstate)
+{
+	int category = ERRCODE_TO_CATEGORY(sqlstate);
+
+	return category == ERRCODE_INSUFFICIENT_RESOURCES || category == ERRCODE_SYSTEM_ERROR ||
+		   sqlstate == ERRCODE_READ_ONLY_SQL_TRANSACTION || sqlstate == ERRCODE_ADMIN_SHUTDOWN ||
+		   sqlstate == ERRCODE_CRASH_SHUTDOWN;
+}
+
+static void
+begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (XactReadOnly)
+		PreventCommandIfReadOnly("storing events");
+	SPI_connect();
+	sl_forbid_deferred_triggers();
+}
+
+static void
+commit_transaction(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+/* After an error, with the error's data in the caller's context. */
+static ErrorData *
+end_failed_transaction(MemoryContext caller)
+{
+	ErrorData *error;
+
+	MemoryContextSwitchTo(caller);
+	error = CopyErrorData();
+	FlushErrorState();
+	sl_limit_stop();
+	AbortCurrentTransaction();
+	MemoryContextSwitchTo(caller);
+	return error;
+}
+
+/* Somebody's lock on the table is not the fault of the event that waits for it. */
+static void
+lock_table(void)
+{
+	Oid relation = sl_events_relation();
+
+	if (!OidIsValid(relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES), errmsg("extension smartlead is gone")));
+	if (ConditionalLockRelationOid(relation, RowExclusiveLock))
+		return;
+	PG_TRY();
+	{
+		sl_limit_start(NULL);
+		LockRelationOid(relation, RowExclusiveLock);
+		sl_limit_stop();
+	}
+	PG_CATCH();
+	{
+		/* With this code, it counts as trouble of the server's. */
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+						errmsg("table smartlead_events is locked")));
+	}
+	PG_END_TRY();
+}
+
+static void
+record(SlBatch *batch, const SlHttpRequest *request, const SlSource *source, SlEvent *event,
+	   const ErrorData *error)
+{
+	ereport(LOG, (errmsg("a webhook's event is put into smartlead_failed_events: %s",
+						 error->message ? error->message : "")));
+	sl_failed_record(source, event == NULL ? NULL : event->event_type,
+					 event == NULL ? NULL : event->payload, request->body, request->length, error);
+	batch->failed++;
+}
+
+/* Inserts the rows that wait, and learns how many at once are right. */
+static void
+insert_waiting(SlBatch *batch)
+{
+	int64 start = sl_now_us(), took;
+	int	  n_new;
+
+	if (batch->n_rows == 0)
+		return;
+	n_new = sl_events_insert(batch->rows, batch->n_rows, batch->role, true, NULL);
+	batch->stored += n_new;
+	batch->duplicates += batch->n_rows - n_new;
+	took = sl_now_us() - start;
+	if (took > SLOW_US)
+		rows_per_statement = Max(rows_per_statement / 2, 1);
+	else if (took < QUICK_US && batch->n_rows == rows_per_statement)
+		rows_per_statement = Min(rows_per_statement * 2, sl_max_batch);
+	batch->n_rows = 0;
+	batch->rows = NULL;
+}
+
+void
+sl_batch_slow_down(void)
+{
+	rows_per_statement = FIRST_ROWS;
+}
+
+/* Puts an event among the rows that wait. */
+static void
+insert_plainly(SlBatch *batch, SlEvent *event, const SlSource *source)
+{
+	/* Its row is made of the rows before it. */
+	if (sl_is_timeless_change(event) || (batch->n_rows > 0 && batch->role != source->role))
+		insert_waiting(batch);
+	if (batch->rows == NULL)
+		batch->rows = palloc(sizeof(SlEventRow) * Max(rows_per_statement, 1));
+	batch->role = source->role;
+	sl_event_row(event, source, &batch->rows[batch->n_rows++]);
+	if (batch->n_rows >= rows_per_statement)
+		insert_waiting(batch);
+}
+
+static void
+insert_alone(SlBatch *batch, SlEvent *event, const SlSource *source)
+{
+	SlEventRow row;
+
+	sl_event_row(event, source, &row);
+	if (sl_events_insert(&row, 1, source->role, true, NULL) > 0)
+		batch->stored++;
+	else
+		batch->duplicates++;
+}
+
+/* May an error be recorded now, or must the whole transaction be given up because of it? */
+static bool
+is_recordable(const SlBatch *batch, int sqlstate)
+{
+	if (sl_is_trouble_of_server(sqlstate))
+		return false;
+	return batch->last_try || !is_passing(sqlstate);
+}
+
+/* In a subtransaction; what fails is recorded. The event is NULL while it isn't even read. */
+static void
+insert_carefully(SlBatch *batch, const SlHttpRequest *request, SlEvent *event,
+				 const SlSource *source)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		insert_alone(batch, event, source);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		sl_limit_stop();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_END_TRY();
+	if (error == NULL)
+		return;
+	if (sl_is_known_request(error))
+		batch->duplicates++;
+	else if (!is_recordable(batch, error->sqlerrcode))
+		ReThrowError(error);
+	else
+		record(batch, request, source, event, error);
+	FreeErrorData(error);
+}
+
+static bool
+has_secret(const SlToken *token, const SlEvent *event)
+{
+	size_t length;
+
+	if (token->secret_key == NULL)
+		return true;
+	length = strlen(token->secret_key);
+	return event->secret_key != NULL && strlen(event->secret_key) == length &&
+		   sl_same_bytes(event->secret_key, token->secret_key, length);
+}
+
+static void
+store_event(SlBatch *batch, const SlHttpRequest *request, SlEvent *event, SlSource *source)
+{
+	if (!OidIsValid(source->role))
+	{
+		ErrorData gone = {.sqlerrcode = ERRCODE_UNDEFINED_OBJECT,
+						  .message = "the role that subscribed exists no more"};
+
+		record(batch, request, source, event, &gone);
+	}
+	else if (batch->known_error != NULL && batch->now_request == batch->known_request &&
+			 batch->now_event == batch->known_event)
+		record(batch, request, source, event, batch->known_error);
+	else if (batch->careful)
+		insert_carefully(batch, request, event, source);
+	else
+		insert_plainly(batch, event, source);
+}
+
+/* Reads the events of a body. NULL: jsonb can't hold it, which is recorded. */
+static SlEvent *
+read_events(SlBatch *batch, const SlHttpRequest *request, const SlSource *source, int *n)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	SlEvent		 *events;
+	Jsonb		**payloads;
+	ErrorData	 *error;
+
+	if (!batch->careful)
+		*n = sl_payload_split(request->body, request->length, &payloads);
+	else
+	{
+		BeginInternalSubTransaction(NULL);
+		MemoryContextSwitchTo(context);
+		PG_TRY();
+		{
+			*n = sl_payload_split(request->body, request->length, &payloads);
+			ReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(context);
+			CurrentResourceOwner = owner;
+		}
+		PG_CATCH();
+		{
+			MemoryContextSwitchTo(context);
+			error = CopyErrorData();
+			FlushErrorState();
+			RollbackAndReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(context);
+			CurrentResourceOwner = owner;
+			if (!is_recordable(batch, error->sqlerrcode))
+				ReThrowError(error);
+			record(batch, request, source, NULL, error);
+			return NULL;
+		}
+		PG_END_TRY();
+	}
+	events = palloc(sizeof(SlEvent) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+		sl_payload_read(payloads[i], source->received_at, &events[i]);
+	return events;
+}
+
+/* Stores what one request brought; returns the status to answer. */
+static int
+store_request(SlBatch *batch, const SlHttpRequest *request)
+{
+	const SlToken *token = sl_token_find(request->token_hash, request->received_at);
+	SlSource	   source = {.received_at = request->received_at};
+	SlEvent		  *events;
+	int			   n;
+
+	if (token == NULL)
+		return 404;
+	source.connection = token->connection;
+	source.webhook = token->webhook;
+	source.role = sl_working_role(token->subscriber);
+	source.request_id = request->request_id[0] == '\0' ? NULL : request->request_id;
+	batch->events++;
+	events = read_events(batch, request, &source, &n);
+	if (events == NULL)
+		return 200;
+	batch->events += n - 1;
+	for (int i = 0; i < n; i++)
+		if (!has_secret(token, &events[i]))
+		{
+			batch->events -= n;
+			return 401;
+		}
+	for (int i = 0; i < n; i++)
+	{
+		/* One request's id can't tell its events apart. */
+		if (i > 0 && request->request_id[0] != '\0')
+			source.request_id = psprintf("%s#%d", request->request_id, i);
+		batch->now_event = i;
+		store_event(batch, request, &events[i], &source);
+	}
+	return 200;
+}
+
+ErrorData *
+sl_batch_run(SlBatch *batch)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ErrorData *volatile error = NULL;
+	int64 start = sl_now_us();
+
+	batch->done = batch->events = batch->stored = batch->duplicates = batch->failed = 0;
+	batch->bytes = 0;
+	batch->rows = NULL;
+	batch->n_rows = 0;
+	pgstat_report_activity(STATE_RUNNING, "storing events");
+	PG_TRY();
+	{
+		begin_transaction();
+		lock_table();
+		while (batch->done < batch->n &&
+			   (batch->done == 0 || (sl_now_us() - start < LONG_US && batch->bytes < LARGE_BYTES)))
+		{
+			batch->bytes += batch->requests[batch->done]->length;
+			batch->now_request = batch->done;
+			batch->now_event = 0;
+			batch->status[batch->done] = store_request(batch, batch->requests[batch->done]);
+			batch->done++;
+		}
+		insert_waiting(batch);
+		commit_transaction();
+	}
+	PG_CATCH();
+	{
+		error = end_failed_transaction(caller);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	return error;
+}
+
+bool
+sl_try_commit(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile bool worked = true;
+
+	PG_TRY();
+	{
+		begin_transaction();
+		(void) GetTopTransactionId();
+		sl_log_transactional_message("smartlead");
+		commit_transaction();
+	}
+	PG_CATCH();
+	{
+		FreeErrorData(end_failed_transaction(caller));
+		worked = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	return worked;
+}
