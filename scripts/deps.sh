@@ -22,10 +22,11 @@ has_header()
 	echo "#include <$1>" | gcc -E -x c - >/dev/null 2>&1
 }
 
-# True when the pg_config found has both PGXS and a server beside it.
+# Debian's packages for clients bring a pg_config and PGXS, but no headers of the server.
 has_pgxs()
 {
-	[ -f "$("${PG_CONFIG:-pg_config}" --pgxs)" ]
+	local config=${PG_CONFIG:-pg_config}
+	[ -f "$("$config" --pgxs)" ] && [ -f "$("$config" --includedir-server)/postgres.h" ]
 }
 
 has_server()
@@ -61,7 +62,7 @@ probe_build()
 	need 'has_header zlib.h' zlib1g-dev
 	if [ -n "${PG_CONFIG:-}" ]; then
 		command -v "$PG_CONFIG" >/dev/null || die "PG_CONFIG=$PG_CONFIG: no such program"
-		has_pgxs || die "$PG_CONFIG names an installation without PGXS"
+		has_pgxs || die "$PG_CONFIG names an installation without PGXS or without the headers of the server"
 		has_server || die "$PG_CONFIG names an installation without a server (postgres, initdb, psql)"
 	else
 		need has_pgxs postgresql-server-dev-MAJOR
