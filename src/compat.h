@@ -81,7 +81,7 @@ extern void sl_init_materialized_srf(FunctionCallInfo fcinfo);
 #endif
 
 #if PG_VERSION_NUM >= 160000
-#define sl_function_aclcheck(function, user) \
+#define sl_function_aclcheck(function, user)                                                       \
 	object_aclcheck(ProcedureRelationId, (function), (user), ACL_EXECUTE)
 #else
 #define sl_function_aclcheck(function, user) pg_proc_aclcheck((function), (user), ACL_EXECUTE)

@@ -43,11 +43,10 @@ static pg_attribute_noreturn() void raise_mistyped(const SlArguments *arguments,
 {
 	const SlParam *declared = &arguments->endpoint->params[param];
 
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("argument \"%s\" of \"%s\" has the wrong type", declared->name,
-					arguments->endpoint->name),
-			 errdetail("It must be %s.", type_name(declared->type))));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("argument \"%s\" of \"%s\" has the wrong type", declared->name,
+						   arguments->endpoint->name),
+					errdetail("It must be %s.", type_name(declared->type))));
 }
 
 /* A whole number, or a text with the digits of one: ids come as both in events. */
@@ -58,8 +57,8 @@ read_bigint(const JsonbValue *value, int64 *number)
 	char *end;
 
 	if (value->type == jbvNumeric)
-		text = DatumGetCString(
-			DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+		text =
+			DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
 	else if (value->type == jbvString)
 		text = pnstrdup(value->val.string.val, value->val.string.len);
 	else
@@ -195,9 +194,9 @@ sl_arguments_set_jsonb(SlArguments *arguments, Jsonb *object)
 
 			param = sl_endpoint_param(arguments->endpoint, name);
 			if (param < 0)
-				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-								errmsg("\"%s\" has no argument \"%s\"", arguments->endpoint->name,
-									   name)));
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("\"%s\" has no argument \"%s\"", arguments->endpoint->name, name)));
 		}
 		else if (token == WJB_VALUE && value.type != jbvNull)
 			set_value(arguments, param, &value);

@@ -55,12 +55,9 @@ static int64
 insert(FunctionCallInfo fcinfo, const char *event_type, Oid owner)
 {
 	Oid	  types[] = {OIDOID, TEXTOID, TEXTOID, JSONBOID, JSONPATHOID, NAMEOID, INT4OID};
-	Datum values[] = {ObjectIdGetDatum(owner),
-					  CStringGetTextDatum(event_type),
-					  PG_GETARG_DATUM(1),
-					  PG_GETARG_DATUM(2),
-					  PG_GETARG_DATUM(3),
-					  PG_GETARG_DATUM(5),
+	Datum values[] = {ObjectIdGetDatum(owner), CStringGetTextDatum(event_type),
+					  PG_GETARG_DATUM(1),	   PG_GETARG_DATUM(2),
+					  PG_GETARG_DATUM(3),	   PG_GETARG_DATUM(5),
 					  PG_GETARG_DATUM(4)};
 	char  nulls[] = "       ";
 	bool  is_null;
@@ -76,8 +73,7 @@ insert(FunctionCallInfo fcinfo, const char *event_type, Oid owner)
 					 "condition, connection, max_per_hour) VALUES ($1, $2, $3, $4, $5, $6, $7) "
 					 "RETURNING id",
 					 7, types, values, nulls);
-	id = DatumGetInt64(
-		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
 	sl_owner_end(&work);
 	return id;
 }

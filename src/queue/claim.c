@@ -171,8 +171,8 @@ take_jobs(SlLane *lane, TimestampTz now, int64 *ids, int room)
 static SlConnection *
 resolve(const SlLane *lane, ErrorData **error)
 {
-	MemoryContext			caller = CurrentMemoryContext;
-	ResourceOwner			owner = CurrentResourceOwner;
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
 	SlConnection *volatile connection = NULL;
 
 	BeginInternalSubTransaction(NULL);

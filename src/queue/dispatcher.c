@@ -40,11 +40,11 @@
 #define RESULTS_TOGETHER 8
 #define RESULTS_WAIT_MS 5
 
-#define RETRY_MS 1000			 /* after a transaction that failed */
-#define RECHECK_MS 10000		 /* whether a paused connection has changed */
-#define HOUSEKEEPING_MS 600000	 /* retention */
-#define SHUTDOWN_GRACE_MS 3000	 /* for requests that were sent */
-#define REST_FIRST_MS 1000		 /* of a lane that could not reach Smartlead */
+#define RETRY_MS 1000		   /* after a transaction that failed */
+#define RECHECK_MS 10000	   /* whether a paused connection has changed */
+#define HOUSEKEEPING_MS 600000 /* retention */
+#define SHUTDOWN_GRACE_MS 3000 /* for requests that were sent */
+#define REST_FIRST_MS 1000	   /* of a lane that could not reach Smartlead */
 #define REST_MAX_MS 60000
 
 static SlWorkerSlot *slot;
@@ -91,7 +91,8 @@ notice_ends(TimestampTz now)
 	{
 		SlTask *task = dlist_container(SlTask, node, iter.cur);
 
-		if (task->transfer == NULL || task->done_at != 0 || sl_transfer_poll(task->transfer) == NULL)
+		if (task->transfer == NULL || task->done_at != 0 ||
+			sl_transfer_poll(task->transfer) == NULL)
 			continue;
 		task->done_at = now;
 		if (n_ended++ == 0)
@@ -110,8 +111,7 @@ note_reach(SlTask *task, TimestampTz now)
 		lane->failures = 0;
 		return;
 	}
-	lane->not_before =
-		later(now, Min(REST_FIRST_MS << Min(lane->failures, 10), REST_MAX_MS));
+	lane->not_before = later(now, Min(REST_FIRST_MS << Min(lane->failures, 10), REST_MAX_MS));
 	lane->failures++;
 }
 
@@ -441,8 +441,8 @@ wait_for_something(TimestampTz now)
 static void
 prepare(void)
 {
-	static const char *const planner_settings[] = {
-		"enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit"};
+	static const char *const planner_settings[] = {"enable_seqscan", "enable_bitmapscan",
+												   "enable_hashjoin", "enable_mergejoin", "jit"};
 
 	slot = sl_worker_begin();
 	/* Requests that were sent deserve to be listened to. */

@@ -84,11 +84,10 @@ static pg_attribute_noreturn() void raise_unfit(const char *action, const char *
 							errmsg("\"%s\" has no argument \"%s\"", action, names[i]),
 							errhint("Its arguments are %s.", describe_params(action))));
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("\"%s\" can't be called with these arguments", action),
-			 errdetail("A required one is missing, or some don't go together."),
-			 errhint("Its arguments are %s.", describe_params(action))));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("\"%s\" can't be called with these arguments", action),
+					errdetail("A required one is missing, or some don't go together."),
+					errhint("Its arguments are %s.", describe_params(action))));
 }
 
 static const SlEndpoint *
@@ -121,7 +120,7 @@ find_endpoint(const char *action, Jsonb *args)
 static void
 check_function_privilege(Oid schema, const char *action, Oid user)
 {
-	char	*name = psprintf("smartlead_%s", action);
+	char	 *name = psprintf("smartlead_%s", action);
 	CatCList *list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
 	bool	  allowed = true;
 

@@ -145,8 +145,8 @@ row_version(HeapTuple tuple)
 static HeapTuple
 mapping_tuple(Oid server, Oid user)
 {
-	HeapTuple tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(user),
-									  ObjectIdGetDatum(server));
+	HeapTuple tuple =
+		SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(user), ObjectIdGetDatum(server));
 
 	if (!HeapTupleIsValid(tuple))
 		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
@@ -163,7 +163,6 @@ sl_lane_version(const SlLane *lane)
 	if (!OidIsValid(server))
 		return pstrdup("none");
 	mapping = row_version(mapping_tuple(server, lane->run_as));
-	return psprintf("%s %s",
-					row_version(SearchSysCache1(FOREIGNSERVEROID, ObjectIdGetDatum(server))),
-					mapping);
+	return psprintf(
+		"%s %s", row_version(SearchSysCache1(FOREIGNSERVEROID, ObjectIdGetDatum(server))), mapping);
 }

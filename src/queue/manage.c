@@ -48,8 +48,7 @@ owner_of(Oid table)
 
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("the queue's tables do not exist"),
+				(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the queue's tables do not exist"),
 				 errhint("Bring the extension up to date: ALTER EXTENSION smartlead UPDATE.")));
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
@@ -110,9 +109,9 @@ lock_job(const SlOwnerWork *work, int64 job)
 						 "FROM %s.smartlead_queue WHERE id = $1 FOR UPDATE",
 						 1, types, values, NULL) == 0)
 		raise_no_job(job);
-	check_may_touch(work, job,
-					DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4,
-												   &is_null)));
+	check_may_touch(
+		work, job,
+		DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4, &is_null)));
 }
 
 /* smartlead_cancel(job bigint) → boolean: false when the job runs or has ended. */
@@ -258,8 +257,8 @@ look(const SlOwnerWork *work, int64 job, bool give_up)
 	Oid				types[] = {INT8OID};
 	Datum			values[] = {Int64GetDatum(job)};
 	char		   *statement = psprintf("SELECT q, q.xmin, q.state, q.run_as::pg_catalog.oid "
-									"FROM %s.smartlead_queue q WHERE q.id = $1",
-									work->schema);
+												   "FROM %s.smartlead_queue q WHERE q.id = $1",
+										 work->schema);
 	HeapTuple		row;
 	TupleDesc		descriptor;
 	HeapTupleHeader found = NULL;
@@ -294,9 +293,8 @@ wait_limit(FunctionCallInfo fcinfo)
 {
 	if (PG_ARGISNULL(1))
 		return DT_NOEND;
-	return DatumGetTimestampTz(
-		DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
-							PG_GETARG_DATUM(1)));
+	return DatumGetTimestampTz(DirectFunctionCall2(
+		timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()), PG_GETARG_DATUM(1)));
 }
 
 /*

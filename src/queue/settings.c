@@ -20,10 +20,10 @@ sl_queue_define_settings(void)
 		"How many requests of one connection the queue's dispatcher has under way at once.",
 		"The connection's rate_limit holds besides.", &sl_queue_concurrency, 32, 1, 100, PGC_SIGHUP,
 		0, NULL, NULL, NULL);
-	DefineCustomIntVariable(
-		"smartlead.queue_max_attempts", "How often a job is attempted before it fails.",
-		"Attempts are one second apart at first, ten minutes at last.", &sl_queue_max_attempts, 20,
-		1, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("smartlead.queue_max_attempts",
+							"How often a job is attempted before it fails.",
+							"Attempts are one second apart at first, ten minutes at last.",
+							&sl_queue_max_attempts, 20, 1, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"smartlead.queue_retention",
 		"How long jobs that are done, failed or cancelled are kept in the queue.",

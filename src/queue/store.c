@@ -52,8 +52,10 @@ static Statement candidates = {
 static Statement claim = {
 	"UPDATE %1$s.smartlead_queue j SET state = 'running', attempts = j.attempts + 1, "
 	"started_at = pg_catalog.clock_timestamp() "
-	"FROM (SELECT q.id FROM %1$s.smartlead_queue q WHERE q.id = ANY ($1) AND q.state || '' = 'ready' "
-	"AND " BLOCKED " IS NOT TRUE ORDER BY q.due_at, q.id FOR UPDATE SKIP LOCKED) c WHERE j.id = c.id "
+	"FROM (SELECT q.id FROM %1$s.smartlead_queue q WHERE q.id = ANY ($1) AND q.state || '' = "
+	"'ready' "
+	"AND " BLOCKED
+	" IS NOT TRUE ORDER BY q.due_at, q.id FOR UPDATE SKIP LOCKED) c WHERE j.id = c.id "
 	"RETURNING j.id, j.action, j.args, j.lead_id, j.join_key, j.attempts, j.in_doubt",
 	1,
 	{INT8ARRAYOID}};
@@ -109,21 +111,21 @@ static Statement lanes = {
 	1,
 	{TIMESTAMPTZOID}};
 
-static Statement pause_lane = {"INSERT INTO %1$s.smartlead_queue_paused (connection, run_as, reason, "
-						  "version) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-						  4,
-						  {NAMEOID, OIDOID, TEXTOID, TEXTOID}};
+static Statement pause_lane = {
+	"INSERT INTO %1$s.smartlead_queue_paused (connection, run_as, reason, "
+	"version) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+	4,
+	{NAMEOID, OIDOID, TEXTOID, TEXTOID}};
 
 static Statement resume_lane = {
 	"DELETE FROM %1$s.smartlead_queue_paused WHERE connection = $1 AND run_as = $2",
 	2,
 	{NAMEOID, OIDOID}};
 
-static Statement left_behind = {
-	"SELECT id, action, args, lead_id, join_key, attempts, in_doubt "
-	"FROM %1$s.smartlead_queue WHERE state = 'running' ORDER BY id",
-	0,
-	{0}};
+static Statement left_behind = {"SELECT id, action, args, lead_id, join_key, attempts, in_doubt "
+								"FROM %1$s.smartlead_queue WHERE state = 'running' ORDER BY id",
+								0,
+								{0}};
 
 static Statement expire = {
 	"DELETE FROM %1$s.smartlead_queue WHERE id = ANY (ARRAY (SELECT id "
@@ -132,9 +134,9 @@ static Statement expire = {
 	2,
 	{TIMESTAMPTZOID, INT8OID}};
 
-static Statement *const statements[] = {&candidates, &claim, &siblings, &finish,	  &give_back,
-										&successors, &lanes, &pause_lane,	&resume_lane,	  &left_behind,
-										&expire};
+static Statement *const statements[] = {&candidates,  &claim,		&siblings, &finish,
+										&give_back,	  &successors,	&lanes,	   &pause_lane,
+										&resume_lane, &left_behind, &expire};
 
 static Oid schema = InvalidOid; /* for which the plans were made */
 
@@ -169,8 +171,7 @@ execute(Statement *statement, Datum *values, const bool *nulls)
 
 	if (statement->plan == NULL)
 	{
-		char *text =
-			psprintf(statement->text, quote_identifier(get_namespace_name(schema)));
+		char *text = psprintf(statement->text, quote_identifier(get_namespace_name(schema)));
 
 		statement->plan = SPI_prepare(text, statement->n_args, statement->types);
 		if (statement->plan == NULL)
@@ -217,12 +218,9 @@ job_ids(const SlTask *task)
 SlCandidate *
 sl_store_candidates(const SlLane *lane, TimestampTz now, int max, int *n)
 {
-	Datum values[] = {NameGetDatum(&lane->connection),
-					  ObjectIdGetDatum(lane->run_as),
-					  TimestampTzGetDatum(now),
-					  TimestampTzGetDatum(lane->cursor_due),
-					  Int64GetDatum(lane->cursor_id),
-					  Int64GetDatum(max)};
+	Datum		 values[] = {NameGetDatum(&lane->connection), ObjectIdGetDatum(lane->run_as),
+							 TimestampTzGetDatum(now),		  TimestampTzGetDatum(lane->cursor_due),
+							 Int64GetDatum(lane->cursor_id),  Int64GetDatum(max)};
 	SlCandidate *found;
 	bool		 is_null;
 
@@ -301,9 +299,9 @@ finish_task(const SlTask *task, const char *state, TimestampTz due_at)
 {
 	const SlResult *result = &task->result;
 	bool			ok = result->verdict == SL_DONE_WELL;
-	Datum			values[8] = {job_ids(task), CStringGetTextDatum(state),
-								 TimestampTzGetDatum(due_at), BoolGetDatum(result->in_doubt)};
-	bool			nulls[8] = {false, false, due_at == 0, false};
+	Datum values[8] = {job_ids(task), CStringGetTextDatum(state), TimestampTzGetDatum(due_at),
+					   BoolGetDatum(result->in_doubt)};
+	bool  nulls[8] = {false, false, due_at == 0, false};
 
 	nulls[4] = result->error == NULL;
 	if (result->error != NULL)
@@ -414,8 +412,7 @@ set_paused(SlLane *lane, bool is_paused, const char *version)
 	if (lane->paused_version != NULL)
 		pfree(lane->paused_version);
 	lane->is_paused = is_paused;
-	lane->paused_version =
-		version != NULL ? MemoryContextStrdup(TopMemoryContext, version) : NULL;
+	lane->paused_version = version != NULL ? MemoryContextStrdup(TopMemoryContext, version) : NULL;
 }
 
 void
@@ -452,8 +449,7 @@ sl_store_pause(const SlTask *task)
 {
 	SlLane *lane = task->lane;
 	Datum	values[] = {NameGetDatum(&lane->connection), ObjectIdGetDatum(lane->run_as),
-						CStringGetTextDatum(task->result.error),
-						CStringGetTextDatum(task->version)};
+						CStringGetTextDatum(task->result.error), CStringGetTextDatum(task->version)};
 
 	execute(&pause_lane, values, NULL);
 	set_paused(lane, true, task->version);
@@ -509,9 +505,9 @@ sl_store_recover(void)
 	for (int i = 0; i < n; i++)
 		recover_job(&jobs[i]);
 	if (n > 0)
-		ereport(LOG, (errmsg_plural("the queue had %d job running when its dispatcher ended",
-									"the queue had %d jobs running when its dispatcher ended", n,
-									n)));
+		ereport(LOG,
+				(errmsg_plural("the queue had %d job running when its dispatcher ended",
+							   "the queue had %d jobs running when its dispatcher ended", n, n)));
 }
 
 bool
@@ -521,8 +517,8 @@ sl_store_expire(void)
 
 	if (sl_queue_retention_min < 0)
 		return false;
-	values[0] = TimestampTzGetDatum(GetCurrentTimestamp() -
-									sl_queue_retention_min * 60 * USECS_PER_SEC);
+	values[0] =
+		TimestampTzGetDatum(GetCurrentTimestamp() - sl_queue_retention_min * 60 * USECS_PER_SEC);
 	values[1] = Int64GetDatum(EXPIRE_BATCH);
 	execute(&expire, values, NULL);
 	return SPI_processed == EXPIRE_BATCH;

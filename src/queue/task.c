@@ -28,7 +28,7 @@ static const SlPageRange no_page = {0, 0};
 static void
 fail_with_error(SlTask *task)
 {
-	ErrorData	  *error;
+	ErrorData	 *error;
 	MemoryContext caller = MemoryContextSwitchTo(task->context);
 
 	error = CopyErrorData();

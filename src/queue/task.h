@@ -40,34 +40,34 @@ typedef enum SlVerdict
 /* What came of a task. */
 typedef struct SlResult
 {
-	SlVerdict	verdict;
-	Jsonb	   *response;
-	char	   *error; /* or NULL */
-	int			sqlstate;
-	bool		in_doubt;  /* it may have been processed */
-	bool		not_sent;  /* Smartlead could not even be reached */
-	int			delay_ms;  /* before the next attempt */
+	SlVerdict verdict;
+	Jsonb	 *response;
+	char	 *error; /* or NULL */
+	int		  sqlstate;
+	bool	  in_doubt; /* it may have been processed */
+	bool	  not_sent; /* Smartlead could not even be reached */
+	int		  delay_ms; /* before the next attempt */
 } SlResult;
 
 typedef struct SlTask
 {
-	dlist_node	  node;
-	MemoryContext context; /* of the task and everything that belongs to it */
+	dlist_node	   node;
+	MemoryContext  context; /* of the task and everything that belongs to it */
 	struct SlLane *lane;
 	char		  *version; /* of the lane's connection, as it was resolved for this task */
-	SlConnection *connection;
-	SlArguments	 *arguments;
-	SlJob		 *jobs;
-	int			  n_jobs;
-	bool		  is_completing; /* asks for what the endpoint's completion needs */
-	bool		  alternative;	 /* in the second spelling */
-	int			  first_element;
-	int			  next_element; /* 0: this request is the last one */
-	SlRequest	 *request;
-	SlArguments	 *question; /* while completing */
-	SlTransfer	 *transfer; /* NULL: to be started */
-	TimestampTz	  done_at;	/* when the transfer was seen to have ended; 0: not yet */
-	SlResult	  result;
+	SlConnection  *connection;
+	SlArguments	  *arguments;
+	SlJob		  *jobs;
+	int			   n_jobs;
+	bool		   is_completing; /* asks for what the endpoint's completion needs */
+	bool		   alternative;	  /* in the second spelling */
+	int			   first_element;
+	int			   next_element; /* 0: this request is the last one */
+	SlRequest	  *request;
+	SlArguments	  *question; /* while completing */
+	SlTransfer	  *transfer; /* NULL: to be started */
+	TimestampTz	   done_at;	 /* when the transfer was seen to have ended; 0: not yet */
+	SlResult	   result;
 } SlTask;
 
 /*

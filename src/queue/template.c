@@ -57,8 +57,7 @@ static void
 resolve(JsonbValue *text, const SlTemplateSource *source)
 {
 	Datum path = DirectFunctionCall1(
-		jsonpath_in,
-		CStringGetDatum(pnstrdup(text->val.string.val, text->val.string.len)));
+		jsonpath_in, CStringGetDatum(pnstrdup(text->val.string.val, text->val.string.len)));
 
 	if (source == NULL)
 		text->type = jbvNull;
@@ -105,9 +104,9 @@ fill_nested(JsonbValue *value, const SlTemplateSource *source)
 			resolve(&part, source);
 			any = true;
 		}
-		result = pushJsonbValue(
-			&state, token,
-			token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM ? &part : NULL);
+		result = pushJsonbValue(&state, token,
+								token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM ? &part
+																							: NULL);
 	}
 	value_of(JsonbValueToJsonb(result), value);
 	return any;
