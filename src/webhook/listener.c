@@ -369,11 +369,15 @@ sl_listener_run(void)
 
 	if (daemon_ == NULL)
 		return;
-	/* A connection that was resumed is served in the next run; so run until nothing is left. */
+	/*
+	 * An answer takes two runs, one to begin and one to send it, and one more where the connection was
+	 * suspended. Run until nothing is left; but requests in the queue count as something.
+	 */
 	for (int i = 0; i < 4; i++)
 	{
 		MHD_run(daemon_);
-		if (MHD_get_timeout(daemon_, &timeout) != MHD_YES || timeout > 0)
+		if (MHD_get_timeout(daemon_, &timeout) != MHD_YES || timeout > 0 ||
+			(i > 0 && sl_queue.count > 0))
 			break;
 	}
 }

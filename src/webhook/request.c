@@ -24,6 +24,9 @@
 /* So many times the limit of a body is read from a request that is refused, before it is cut off. */
 #define PATIENCE 4
 
+/* A request that waits longer for its answer has its connection suspended. */
+#define LONG_WAIT_US 250000
+
 SlRequestQueue	 sl_queue = {DLIST_STATIC_INIT(sl_queue.requests), 0, 0};
 SlReceiverStats *sl_my_stats = NULL;
 
@@ -315,42 +318,72 @@ finish(SlHttpRequest *request)
 			return;
 		sl_count(&sl_my_stats->requests, 1);
 	}
-	request->suspended = true;
-	MHD_suspend_connection(request->connection);
+	request->queued = true;
 	dlist_push_tail(&sl_queue.requests, &request->node);
 	sl_queue.count++;
 	if (request->peer != NULL)
 		sl_peer_is_served(request->peer);
 }
 
+static bool
+waits_long(const SlHttpRequest *request)
+{
+	return sl_now_us() - request->arrived_us > LONG_WAIT_US;
+}
+
+/*
+ * libmicrohttpd asks at each run whether a queued request has its answer. Not to be asked, and to be
+ * safe from its time limits, a connection can be suspended; but that and its end cost three system
+ * calls, more than to be asked once or twice. So only those that wait long are.
+ */
+static void
+suspend(SlHttpRequest *request)
+{
+	if (request->suspended)
+		return;
+	request->suspended = true;
+	MHD_suspend_connection(request->connection);
+}
+
+static void
+count_answer(int status, int64 latency)
+{
+	if (status == 200)
+	{
+		sl_count(&sl_my_stats->answered, 1);
+		sl_count(&sl_my_stats->latency_us, latency);
+		if (latency > pg_atomic_read_u64(&sl_my_stats->max_latency_us))
+			pg_atomic_write_u64(&sl_my_stats->max_latency_us, latency);
+	}
+	else if (status == 503)
+		sl_count(&sl_my_stats->refused[SL_REFUSED_BUSY], 1);
+	else if (status == 401)
+		sl_count(&sl_my_stats->refused[SL_REFUSED_SECRET], 1);
+	else
+		sl_count(&sl_my_stats->refused[SL_REFUSED_TOKEN], 1);
+}
+
 /* Takes a request out of the queue; libmicrohttpd sends the answer at its next run. */
 void
 sl_request_answer(SlHttpRequest *request, int status)
 {
-	int64 latency = sl_now_us() - request->arrived_us;
-
 	dlist_delete(&request->node);
 	sl_queue.count--;
+	request->queued = false;
 	request->status = status;
-	request->suspended = false;
 	free_body(request);
 	if (!request->is_health_check)
+		count_answer(status, sl_now_us() - request->arrived_us);
+	if (request->connection == NULL)
 	{
-		if (status == 200)
-		{
-			sl_count(&sl_my_stats->answered, 1);
-			sl_count(&sl_my_stats->latency_us, latency);
-			if (latency > pg_atomic_read_u64(&sl_my_stats->max_latency_us))
-				pg_atomic_write_u64(&sl_my_stats->max_latency_us, latency);
-		}
-		else if (status == 503)
-			sl_count(&sl_my_stats->refused[SL_REFUSED_BUSY], 1);
-		else if (status == 401)
-			sl_count(&sl_my_stats->refused[SL_REFUSED_SECRET], 1);
-		else
-			sl_count(&sl_my_stats->refused[SL_REFUSED_TOKEN], 1);
+		free(request);
+		return;
 	}
-	MHD_resume_connection(request->connection);
+	if (waits_long(request))
+		suspend(request); /* the time limits count from the end of this */
+	if (request->suspended)
+		MHD_resume_connection(request->connection);
+	request->suspended = false;
 }
 
 static enum MHD_Result
@@ -388,9 +421,11 @@ sl_request_handle(void *listener, struct MHD_Connection *connection, const char 
 		*data_size = 0;
 		return go_on ? MHD_YES : MHD_NO;
 	}
-	if (request->status == 0 && !request->suspended)
+	if (request->status == 0 && !request->queued)
 		finish(request);
-	return request->suspended ? MHD_YES : respond(request);
+	else if (request->queued && waits_long(request))
+		suspend(request);
+	return request->queued ? MHD_YES : respond(request);
 }
 
 void
@@ -404,6 +439,13 @@ sl_request_completed(void *listener, struct MHD_Connection *connection, void **s
 	*state = NULL;
 	if (request->peer != NULL && !request->peer->shut)
 		sl_peer_waits(request->peer);
+	if (request->queued)
+	{
+		/* The client is gone, but what it sent is here: to store it now saves its next attempt. */
+		request->connection = NULL;
+		request->peer = NULL;
+		return;
+	}
 	free_body(request);
 	free(request);
 }

@@ -228,11 +228,11 @@ extern void sl_limit_stop(void);
 extern bool sl_limit_was_broken(void);
 extern bool sl_limit_was_broken_by(const uint8 *fingerprint);
 
-/* One HTTP request. Malloc'd; lives as long as libmicrohttpd serves it. */
+/* One HTTP request. Malloc'd; lives as long as libmicrohttpd serves it, or it is queued. */
 typedef struct SlHttpRequest
 {
-	dlist_node			   node; /* in the queue */
-	struct MHD_Connection *connection;
+	dlist_node			   node;	   /* in the queue */
+	struct MHD_Connection *connection; /* NULL: the client is gone */
 	struct SlPeer		  *peer;
 	int					   status; /* of the answer; 0: not decided yet */
 	SlRefusal			   refusal;
@@ -253,6 +253,7 @@ typedef struct SlHttpRequest
 typedef struct SlRequestQueue
 {
 	dlist_head requests;
+	bool				   queued;
 	int		   count;
 	size_t	   bytes; /* of all bodies in memory, incomplete ones too */
 } SlRequestQueue;
