@@ -38,7 +38,7 @@ typedef struct Receiver
 	int			  pause_ms;
 	bool		  clean_up; /* there may be more old events */
 	int64		  tell_statistics_at;
-	int			  last_batch; /* requests in it */
+	int			  expected; /* requests that may be in the next batch */
 } Receiver;
 
 int64
@@ -131,9 +131,9 @@ refresh_tokens(Receiver *receiver)
 }
 
 /*
- * Clients that have just been answered together will be back together, but the first of them is here
- * before the others: to commit its event alone would make all others wait for a second commit. So when
- * the last batch was large, a much smaller one waits a moment. A lone client never waits.
+ * Clients that have just been answered will be back soon, and what a commit costs besides its events is
+ * as much as several of them cost. So a batch waits a moment for most of those who may be in it. A lone
+ * client never waits.
  */
 static void
 gather(Receiver *receiver)
@@ -141,7 +141,7 @@ gather(Receiver *receiver)
 	int64	  end = sl_now_us() + GATHER_US;
 	WaitEvent happened;
 
-	while (sl_queue.count < receiver->last_batch * 3 / 4 && sl_now_us() < end)
+	while (sl_queue.count < receiver->expected * 3 / 4 && sl_now_us() < end)
 	{
 		if (WaitEventSetWait(receiver->events, 1, &happened, 1, receiver->wait_event) == 0 ||
 			happened.events != WL_SOCKET_READABLE)
@@ -163,8 +163,9 @@ serve(Receiver *receiver)
 		gather(receiver);
 		count = sl_queue.count;
 		sl_store_batch();
-		receiver->last_batch = count - sl_queue.count;
+		count -= sl_queue.count;
 		sl_listener_run();
+		receiver->expected = count + sl_queue.count;
 		heed_signals(receiver);
 		if (receiver->tell_statistics_at == 0)
 			receiver->tell_statistics_at = sl_now_us() + 1000000;
