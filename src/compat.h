@@ -87,6 +87,13 @@ extern void sl_init_materialized_srf(FunctionCallInfo fcinfo);
 #define sl_function_aclcheck(function, user) pg_proc_aclcheck((function), (user), ACL_EXECUTE)
 #endif
 
+/* 14: a numeric is made of an integer without a detour. */
+#if PG_VERSION_NUM >= 140000
+#define sl_int64_numeric(i) int64_to_numeric(i)
+#else
+#define sl_int64_numeric(i) DatumGetNumeric(DirectFunctionCall1(int8_numeric, Int64GetDatum(i)))
+#endif
+
 struct TupleTableSlot;
 
 /*

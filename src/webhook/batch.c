@@ -255,47 +255,52 @@ store_event(SlBatch *batch, const SlHttpRequest *request, SlEvent *event, SlSour
 		insert_plainly(batch, event, source);
 }
 
+static SlEvent *
+read_body(const SlHttpRequest *request, int *n)
+{
+	JsonbValue **payloads;
+	SlEvent		*events;
+
+	*n = sl_payload_split(request->body, request->length, &payloads);
+	events = palloc(sizeof(SlEvent) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+		sl_payload_read(payloads[i], request->received_at, &events[i]);
+	return events;
+}
+
 /* Reads the events of a body. NULL: jsonb can't hold it, which is recorded. */
 static SlEvent *
 read_events(SlBatch *batch, const SlHttpRequest *request, const SlSource *source, int *n)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	SlEvent		 *events;
-	Jsonb		**payloads;
-	ErrorData	 *error;
+	SlEvent *volatile events = NULL;
+	ErrorData *error;
 
 	if (!batch->careful)
-		*n = sl_payload_split(request->body, request->length, &payloads);
-	else
+		return read_body(request, n);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
 	{
-		BeginInternalSubTransaction(NULL);
+		events = read_body(request, n);
+		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
-		PG_TRY();
-		{
-			*n = sl_payload_split(request->body, request->length, &payloads);
-			ReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(context);
-			CurrentResourceOwner = owner;
-		}
-		PG_CATCH();
-		{
-			MemoryContextSwitchTo(context);
-			error = CopyErrorData();
-			FlushErrorState();
-			RollbackAndReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(context);
-			CurrentResourceOwner = owner;
-			if (!is_recordable(batch, error->sqlerrcode))
-				ReThrowError(error);
-			record(batch, request, source, NULL, error);
-			return NULL;
-		}
-		PG_END_TRY();
+		CurrentResourceOwner = owner;
 	}
-	events = palloc(sizeof(SlEvent) * Max(*n, 1));
-	for (int i = 0; i < *n; i++)
-		sl_payload_read(payloads[i], source->received_at, &events[i]);
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (!is_recordable(batch, error->sqlerrcode))
+			ReThrowError(error);
+		record(batch, request, source, NULL, error);
+	}
+	PG_END_TRY();
 	return events;
 }
 

@@ -175,7 +175,7 @@ smartlead_retry_event(PG_FUNCTION_ARGS)
 	if (!OidIsValid(failed.source.role))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("the role that subscribed to this event exists no more")));
-	sl_payload_read(failed.payload, failed.source.received_at, &event);
+	sl_payload_read(sl_jsonb_open(failed.payload), failed.source.received_at, &event);
 	sl_event_plans_forget(); /* in a session, the extension may have moved since the last call */
 	sl_event_row(&event, &failed.source, &row);
 	n_new = sl_events_insert(&row, 1, failed.source.role, false, &event_id);

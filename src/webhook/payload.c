@@ -57,75 +57,112 @@ static const struct
 	{"email.account.disconnected", "EMAIL_ACCOUNT_DISCONNECTED"},
 };
 
-/* Places are "name" or "outer.name"; lists of them end with NULL. */
-typedef const char *const Places[12];
+typedef struct Key
+{
+	const char *text; /* NULL: there is none */
+	int			length;
+} Key;
 
-static Places event_type_places = {"event_type", "event", "eventType", "type"};
-static Places campaign_id_places = {"campaign_id", "data.campaign_id"};
-static Places campaign_name_places = {"campaign_name"};
-static Places client_id_places = {"client_id"};
-static Places lead_id_places = {"sl_email_lead_id", "lead_id", "lead.id"};
-static Places lead_map_id_places = {"sl_email_lead_map_id", "email_lead_map_id", "lead_map_id"};
-static Places lead_email_places = {"sl_lead_email",	  "leadCorrespondence.targetLeadEmail",
-								   "lead_email",	  "lead.email",
-								   "lead_data.email", "to_email"};
-static Places lead_name_places = {"lead_name", "to_name", "lead.first_name", "lead_first_name"};
-static Places from_email_places = {"from_email", "from", "email_account", "sender_detail"};
-static Places to_email_places = {"to_email", "to"};
-static Places sequence_number_places = {"sequence_number", "current_sequence",
-										"current_sequence_number"};
-static Places subject_places = {"subject", "custom_subject", "reply.subject"};
-static Places stats_id_places = {"stats_id"};
-static Places link_places = {"link_clicked", "link_details", "link.url", "link"};
-static Places category_places = {"lead_category.new_name", "category", "lead_data.category.name"};
-static Places category_id_places = {"lead_category.new_id", "lead_category_id", "category_id",
-									"reply_category"};
-static Places reply_text_places = {"reply_message.text", "preview_text", "visible_text",
-								   "reply.body", "reply_body"};
-static Places secret_key_places = {"secret_key"};
+/* A member of the event, or of a member of it, and so on. */
+typedef struct Place
+{
+	Key path[3];
+} Place;
+
+/* clang-format off */
+#define KEY(text) {text, sizeof(text) - 1}
+#define AT(a) {{KEY(a)}}
+#define IN(a, b) {{KEY(a), KEY(b)}}
+#define IN_IN(a, b, c) {{KEY(a), KEY(b), KEY(c)}}
+/* clang-format on */
+
+/* Lists of them end with one without a key. */
+typedef const Place Places[12];
+
+static Places event_type_places = {AT("event_type"), AT("event"), AT("eventType"), AT("type")};
+static Places campaign_id_places = {AT("campaign_id"), IN("data", "campaign_id")};
+static Places campaign_name_places = {AT("campaign_name")};
+static Places client_id_places = {AT("client_id")};
+static Places lead_id_places = {AT("sl_email_lead_id"), AT("lead_id"), IN("lead", "id")};
+static Places lead_map_id_places = {AT("sl_email_lead_map_id"), AT("email_lead_map_id"),
+									AT("lead_map_id")};
+static Places lead_email_places = {
+	AT("sl_lead_email"),	  IN("leadCorrespondence", "targetLeadEmail"),
+	AT("lead_email"),		  IN("lead", "email"),
+	IN("lead_data", "email"), AT("to_email")};
+static Places lead_name_places = {AT("lead_name"), AT("to_name"), IN("lead", "first_name"),
+								  AT("lead_first_name")};
+static Places from_email_places = {AT("from_email"), AT("from"), AT("email_account"),
+								   AT("sender_detail")};
+static Places to_email_places = {AT("to_email"), AT("to")};
+static Places sequence_number_places = {AT("sequence_number"), AT("current_sequence"),
+										AT("current_sequence_number")};
+static Places subject_places = {AT("subject"), AT("custom_subject"), IN("reply", "subject")};
+static Places stats_id_places = {AT("stats_id")};
+static Places link_places = {AT("link_clicked"), AT("link_details"), IN("link", "url"), AT("link")};
+static Places category_places = {IN("lead_category", "new_name"), AT("category"),
+								 IN_IN("lead_data", "category", "name")};
+static Places category_id_places = {IN("lead_category", "new_id"), AT("lead_category_id"),
+									AT("category_id"), AT("reply_category")};
+static Places reply_text_places = {IN("reply_message", "text"), AT("preview_text"),
+								   AT("visible_text"), IN("reply", "body"), AT("reply_body")};
+static Places secret_key_places = {AT("secret_key")};
 
 /* An event's own message: a reply's, a bounce's, else the one that was sent. */
-static Places message_id_places = {
-	"reply_message.message_id", "reply.message_id", "bounce_message.message_id",
-	"bounce_reply_message_id",	"message_id",		"sent_message.message_id",
-	"sent_message.id"};
+static Places message_id_places = {IN("reply_message", "message_id"),
+								   IN("reply", "message_id"),
+								   IN("bounce_message", "message_id"),
+								   AT("bounce_reply_message_id"),
+								   AT("message_id"),
+								   IN("sent_message", "message_id"),
+								   IN("sent_message", "id")};
 
-static Places time_places = {"event_timestamp", "timestamp", "created_at"};
-static Places sent_time_places = {"time_sent", "sent_message.time"};
-static Places open_time_places = {"time_opened", "opened_at"};
-static Places click_time_places = {"time_clicked", "link.clicked_at"};
-static Places reply_time_places = {"time_replied", "reply_message.time", "reply.received_at"};
-static Places bounce_time_places = {"bounce_message.time", "time_bounced"};
+static Places time_places = {AT("event_timestamp"), AT("timestamp"), AT("created_at")};
+static Places sent_time_places = {AT("time_sent"), IN("sent_message", "time")};
+static Places open_time_places = {AT("time_opened"), AT("opened_at")};
+static Places click_time_places = {AT("time_clicked"), IN("link", "clicked_at")};
+static Places reply_time_places = {AT("time_replied"), IN("reply_message", "time"),
+								   IN("reply", "received_at")};
+static Places bounce_time_places = {IN("bounce_message", "time"), AT("time_bounced")};
 
-static bool
-find_member(JsonbContainer *object, const char *name, size_t length, JsonbValue *value)
+/* The members are sorted, by length and then by bytes. */
+static const JsonbValue *
+find_member(const JsonbValue *object, const Key *key)
 {
-	return JsonContainerIsObject(object) &&
-		   getKeyJsonValueFromContainer(object, name, length, value) != NULL;
+	int low = 0, high = object->type == jbvObject ? object->val.object.nPairs : 0;
+
+	while (low < high)
+	{
+		int				 middle = (low + high) / 2;
+		const JsonbPair *pair = &object->val.object.pairs[middle];
+		int				 order = key->length - pair->key.val.string.len;
+
+		if (order == 0)
+			order = memcmp(key->text, pair->key.val.string.val, key->length);
+		if (order == 0)
+			return &pair->value;
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
 }
 
-static bool
-find_place(JsonbContainer *root, const char *place, JsonbValue *value)
+static const JsonbValue *
+find_place(const JsonbValue *root, const Place *place)
 {
-	const char *dot;
-
-	while ((dot = strchr(place, '.')) != NULL)
-	{
-		if (!find_member(root, place, dot - place, value) || value->type != jbvBinary)
-			return false;
-		root = value->val.binary.data;
-		place = dot + 1;
-	}
-	return find_member(root, place, strlen(place), value);
+	for (int i = 0; i < lengthof(place->path) && place->path[i].text != NULL && root != NULL; i++)
+		root = find_member(root, &place->path[i]);
+	return root;
 }
 
 /* A scalar's text; of a list, its first element's. NULL: empty, or nothing of the sort. */
 static char *
-value_text(JsonbValue *value)
+value_text(const JsonbValue *value)
 {
-	if (value->type == jbvBinary && JsonContainerIsArray(value->val.binary.data) &&
-		JsonContainerSize(value->val.binary.data) > 0)
-		value = getIthJsonbValueFromContainer(value->val.binary.data, 0);
+	if (value->type == jbvArray && value->val.array.nElems > 0)
+		value = &value->val.array.elems[0];
 	if (value->type == jbvString && value->val.string.len > 0)
 		return pnstrdup(value->val.string.val, value->val.string.len);
 	if (value->type == jbvNumeric)
@@ -135,15 +172,26 @@ value_text(JsonbValue *value)
 }
 
 static char *
-text_at(JsonbContainer *root, Places places)
+text_at(const JsonbValue *root, Places places)
 {
-	JsonbValue value;
-	char	  *text;
+	for (const Place *place = places; place->path[0].text != NULL; place++)
+	{
+		const JsonbValue *value = find_place(root, place);
+		char			 *text = value == NULL ? NULL : value_text(value);
 
-	for (int i = 0; places[i] != NULL; i++)
-		if (find_place(root, places[i], &value) && (text = value_text(&value)) != NULL)
+		if (text != NULL)
 			return text;
+	}
 	return NULL;
+}
+
+/* The text of the scalar at a place; NULL: there is none. */
+static char *
+scalar_at(const JsonbValue *root, const Place *place)
+{
+	const JsonbValue *value = find_place(root, place);
+
+	return value == NULL || value->type == jbvArray ? NULL : value_text(value);
 }
 
 /* A whole number from a number or from digits in a string. */
@@ -158,16 +206,12 @@ whole_number(const char *text, int64 *number)
 }
 
 static bool
-number_at(JsonbContainer *root, Places places, int64 *number)
+number_at(const JsonbValue *root, Places places, int64 *number)
 {
-	JsonbValue value;
-	char	  *text;
-
-	for (int i = 0; places[i] != NULL; i++)
+	for (const Place *place = places; place->path[0].text != NULL; place++)
 	{
-		if (!find_place(root, places[i], &value) || value.type == jbvBinary)
-			continue;
-		text = value_text(&value);
+		char *text = scalar_at(root, place);
+
 		if (text != NULL && whole_number(text, number))
 			return true;
 	}
@@ -176,17 +220,14 @@ number_at(JsonbContainer *root, Places places, int64 *number)
 
 /* An ISO 8601 time, or seconds or milliseconds since 1970. */
 static bool
-time_at(JsonbContainer *root, Places places, TimestampTz *when)
+time_at(const JsonbValue *root, Places places, TimestampTz *when)
 {
-	JsonbValue value;
-	char	  *text;
-	int64	   number;
+	int64 number;
 
-	for (int i = 0; places[i] != NULL; i++)
+	for (const Place *place = places; place->path[0].text != NULL; place++)
 	{
-		if (!find_place(root, places[i], &value) || value.type == jbvBinary)
-			continue;
-		text = value_text(&value);
+		char *text = scalar_at(root, place);
+
 		if (text == NULL)
 			continue;
 		if (whole_number(text, &number))
@@ -222,7 +263,7 @@ is_kind(const SlEvent *event, const char *kind)
 
 /* Older events have a field for each kind of time; a bounce's time_sent is not the bounce's. */
 static void
-read_time(JsonbContainer *root, TimestampTz received_at, SlEvent *event)
+read_time(const JsonbValue *root, TimestampTz received_at, SlEvent *event)
 {
 	event->has_time = time_at(root, time_places, &event->event_at);
 	if (event->has_time)
@@ -242,15 +283,15 @@ read_time(JsonbContainer *root, TimestampTz received_at, SlEvent *event)
 }
 
 void
-sl_payload_read(Jsonb *payload, TimestampTz received_at, SlEvent *event)
+sl_payload_read(JsonbValue *payload, TimestampTz received_at, SlEvent *event)
 {
-	JsonbContainer *root = &payload->root;
-	int64			number;
+	const JsonbValue *root = payload;
+	int64			  number;
 
 	memset(event, 0, sizeof(SlEvent));
-	event->payload = payload;
+	event->payload = JsonbValueToJsonb(payload);
 	event->event_at = received_at;
-	if (!JsonContainerIsObject(root))
+	if (root->type != jbvObject)
 		return;
 	event->event_type = text_at(root, event_type_places);
 	event->kind = sl_event_kind(event->event_type);
@@ -279,33 +320,26 @@ sl_payload_read(Jsonb *payload, TimestampTz received_at, SlEvent *event)
 }
 
 /* What is inside an envelope that an automation tool has put around the event. */
-static Jsonb *
-unwrap(Jsonb *payload)
+static JsonbValue *
+unwrap(JsonbValue *payload)
 {
-	JsonbValue value;
+	static const Key  body_key = KEY("body");
+	const JsonbValue *body = find_member(payload, &body_key);
 
-	if (!JsonContainerIsObject(&payload->root) ||
-		text_at(&payload->root, event_type_places) != NULL ||
-		!find_member(&payload->root, "body", 4, &value) || value.type != jbvBinary ||
-		!JsonContainerIsObject(value.val.binary.data))
+	if (body == NULL || body->type != jbvObject || text_at(payload, event_type_places) != NULL)
 		return payload;
-	return JsonbValueToJsonb(&value);
+	return (JsonbValue *) body;
 }
 
 int
-sl_payload_split(const char *body, size_t length, Jsonb ***payloads)
+sl_payload_split(const char *body, size_t length, JsonbValue ***payloads)
 {
-	Jsonb *whole = sl_json_build(body, length);
-	int	   n = 1;
-	bool   is_list = JsonContainerIsArray(&whole->root) && !JsonContainerIsScalar(&whole->root);
+	JsonbValue *whole = sl_json_build(body, length);
+	bool		is_list = whole->type == jbvArray && whole->val.array.nElems <= MAX_ELEMENTS;
+	int			n = is_list ? whole->val.array.nElems : 1;
 
-	if (is_list && JsonContainerSize(&whole->root) <= MAX_ELEMENTS)
-		n = JsonContainerSize(&whole->root);
-	else
-		is_list = false;
-	*payloads = palloc(sizeof(Jsonb *) * Max(n, 1));
+	*payloads = palloc(sizeof(JsonbValue *) * Max(n, 1));
 	for (int i = 0; i < n; i++)
-		(*payloads)[i] = unwrap(
-			is_list ? JsonbValueToJsonb(getIthJsonbValueFromContainer(&whole->root, i)) : whole);
+		(*payloads)[i] = unwrap(is_list ? &whole->val.array.elems[i] : whole);
 	return n;
 }

@@ -104,8 +104,8 @@ chain_fingerprint(const SlEvent *event, const SlSource *source, uint8 *fingerpri
 	descriptor = SPI_tuptable->tupdesc;
 	id = DatumGetInt64(SPI_getbinval(row, descriptor, 1, &is_null));
 	received_at = DatumGetTimestampTz(SPI_getbinval(row, descriptor, 4, &is_null));
-	sl_payload_read(DatumGetJsonbPCopy(SPI_getbinval(row, descriptor, 3, &is_null)), received_at,
-					&last);
+	sl_payload_read(sl_jsonb_open(DatumGetJsonbPCopy(SPI_getbinval(row, descriptor, 3, &is_null))),
+					received_at, &last);
 	sl_fingerprint(&last, source->connection, NULL, received_at, last_own);
 	if (memcmp(last_own, fingerprint, SL_FINGERPRINT_LENGTH) == 0)
 		memcpy(fingerprint, DatumGetPointer(SPI_getbinval(row, descriptor, 2, &is_null)),

@@ -135,10 +135,13 @@ extern bool sl_same_bytes(const void *a, const void *b, size_t length);
 extern bool sl_json_guard(char *text, size_t length, int max_depth);
 
 /*
- * The jsonb of a text that the guard has let pass and that ends with a NUL. The text must stay until
- * then. Throws what jsonb can't hold.
+ * The value of a text that the guard has let pass and that ends with a NUL. Objects are as in jsonb: the
+ * members sorted, each name once. The text must stay as long as the value. Throws what jsonb can't hold.
  */
-extern Jsonb *sl_json_build(const char *text, size_t length);
+extern JsonbValue *sl_json_build(const char *text, size_t length);
+
+/* The same of a jsonb. */
+extern JsonbValue *sl_jsonb_open(Jsonb *jsonb);
 
 /* An event as columns. Strings are palloc'd in the server's encoding; NULL: the payload has none. */
 typedef struct SlEvent
@@ -160,14 +163,14 @@ typedef struct SlEvent
 /* A type in the spelling of subscriptions; an unknown one as it is, the same pointer. */
 extern const char *sl_event_kind(const char *event_type);
 
-/* Reads the columns from a payload. In a transaction. */
-extern void sl_payload_read(Jsonb *payload, TimestampTz received_at, SlEvent *event);
+/* Reads an event from its payload. In a transaction. */
+extern void sl_payload_read(JsonbValue *payload, TimestampTz received_at, SlEvent *event);
 
 /*
  * The events in a body: one, or those of an array. An envelope's "body" is unwrapped. Returns their
- * number, with the payloads in the current context.
+ * number.
  */
-extern int sl_payload_split(const char *body, size_t length, Jsonb ***payloads);
+extern int sl_payload_split(const char *body, size_t length, JsonbValue ***payloads);
 
 /* What identifies the event among those of a connection. */
 extern void sl_fingerprint(const SlEvent *event, const char *connection, const char *request_id,
@@ -250,10 +253,10 @@ typedef struct SlHttpRequest
 } SlHttpRequest;
 
 /* The requests whose bodies are complete, in the order of their arrival. */
+	bool				   queued;
 typedef struct SlRequestQueue
 {
 	dlist_head requests;
-	bool				   queued;
 	int		   count;
 	size_t	   bytes; /* of all bodies in memory, incomplete ones too */
 } SlRequestQueue;
