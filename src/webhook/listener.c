@@ -87,7 +87,7 @@ wanted_settings(InForce *wanted, char *trouble, size_t size)
 	wanted->address = strdup(sl_listen_address);
 	wanted->port = sl_port;
 	wanted->shared = sl_receivers > 1;
-	wanted->idle_timeout = sl_idle_timeout;
+	wanted->idle_timeout = sl_client_timeout(sl_idle_timeout);
 	wanted->max_connections = sl_max_connections;
 	wanted->max_per_address = sl_max_connections_per_address;
 	wanted->max_header_size = sl_max_header_size;

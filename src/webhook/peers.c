@@ -105,7 +105,7 @@ long
 sl_peers_sweep(void)
 {
 	int64	now = sl_now_us();
-	int64	limit = (int64) sl_request_timeout * 1000000;
+	int64	limit = (int64) sl_client_timeout(sl_request_timeout) * 1000000;
 	SlPeer *peer;
 
 	while ((peer = longest_waited_for()) != NULL && peer->since_us + limit <= now)

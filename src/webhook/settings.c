@@ -72,6 +72,12 @@ define_address_settings(void)
 		&sl_tls_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 }
 
+int
+sl_client_timeout(int seconds)
+{
+	return Max(seconds, sl_trigger_timeout / 1000 + 2);
+}
+
 static void
 define_limit_settings(void)
 {
@@ -98,11 +104,13 @@ define_limit_settings(void)
 		"When that is full, requests are answered 503, to be sent again later.", &sl_max_queue_size,
 		64 * 1024, 64, 16 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable(
-		"smartlead.idle_timeout", "Time after which a silent HTTP connection is closed.", NULL,
-		&sl_idle_timeout, 30, 1, 3600, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+		"smartlead.idle_timeout", "Time after which a silent HTTP connection is closed.",
+		"Never less than smartlead.trigger_timeout and two seconds.", &sl_idle_timeout, 30, 1, 3600,
+		PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"smartlead.request_timeout", "Time that a client may take to send one request.",
-		"From the connection's opening or the last answer to the end of the body.",
+		"From the connection's opening or the last answer to the end of the body. Never less than "
+		"smartlead.trigger_timeout and two seconds.",
 		&sl_request_timeout, 60, 1, 3600, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 }
 

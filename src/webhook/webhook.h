@@ -52,6 +52,12 @@ extern int	 sl_idle_timeout;	 /* seconds */
 extern int	 sl_request_timeout; /* seconds */
 extern int	 sl_max_batch;
 
+/*
+ * A client's time limit, which is no shorter than that of a trigger: what a client has sent may lie unread so
+ * long, because the receiver is busy.
+ */
+extern int sl_client_timeout(int seconds);
+
 extern void sl_webhook_define_settings(void);
 
 /* Why a request was refused; the order is that of the columns of smartlead_stat_receiver. */
