@@ -1,10 +1,16 @@
 # Receiving webhooks: durable events per second and the latency of an answer, at 1, 32 and 256
-# connections, beside an Express receiver that inserts per request, pgbench that inserts the same row
-# per transaction, and libmicrohttpd that answers without a database. Then the receiver's memory, its
-# latency at a moderate pace, and two receivers.
+# connections, with one receiver and with one for each processor, beside an Express receiver that inserts per
+# request, pgbench that inserts the same row per transaction (alone, and with the NOTIFY of an event), and
+# libmicrohttpd that answers without a database. Then the latency at a moderate pace, and a receiver's memory
+# over a million events.
+#
+# The server is one that has been running for a while: its memory has been touched, and its log is written into
+# files that are there already. For all of them; a new server stops every second to make such a file.
 # Run by "make bench"; see scripts/bench.sh. shellcheck shell=bash
 
 seconds=${BENCH_SECONDS:-6}
+many=$(nproc)
+million=${BENCH_EVENTS:-1000000}
 token=0123456789abcdef
 pids=()
 run=0
@@ -42,6 +48,51 @@ row() # row NAME RATE P50 P99
 {
 	awk -v n="$1" -v r="$2" -v a="$3" -v b="$4" 'BEGIN {
 		printf "  %-40s %9.0f/s %9s ms %9s ms\n", n, r, a, b }'
+}
+
+# The rates of one receiver and of many, over that of another one.
+ratio()
+{
+	awk -v one="$one_rate" -v many="$many_rate" -v r="$1" 'BEGIN {
+		printf "    one receiver to it: %.1f", one / r
+		printf many ? ", several: %.1f\n" : "\n", many / r }'
+}
+
+stored()
+{
+	sql -c 'SELECT count(*) FROM smartlead_events'
+}
+
+receivers() # receivers COUNT: from now on
+{
+	sql -c "ALTER SYSTEM SET smartlead.receivers = $1" -c 'SELECT pg_reload_conf()' >/dev/null
+	until [ "$(sql -c "SELECT count(*) FROM smartlead_workers WHERE worker = 'receiver' AND state = 'running'")" = "$1" ]; do
+		sleep 0.1
+	done
+	sleep 1
+}
+
+# ours COUNT CONNECTIONS: a load on so many receivers; every answered event must be stored. Sets rate.
+ours()
+{
+	local before name='one receiver (deduplicated, durable)'
+	[ "$1" -eq 1 ] || name="$1 receivers"
+	receivers "$1"
+	before=$(stored)
+	load "$2" "$ours"
+	row "$name" "$rate" "$p50" "$p99"
+	before=$(($(stored) - before))
+	[ "$bad" -eq 0 ] && [ "$before" -ge "$sent" ] || die "$sent answered, $bad badly, but $before stored"
+}
+
+warm_up()
+{
+	local times
+	for times in 1 2 3; do
+		sql -c 'CREATE TABLE warm (page text)' -c 'ALTER TABLE warm ALTER page SET STORAGE PLAIN' \
+			-c "INSERT INTO warm SELECT repeat('x', 8000) FROM generate_series(1, 150000)" -c 'DROP TABLE warm'
+	done
+	sql -c CHECKPOINT -c CHECKPOINT
 }
 
 start_ours()
@@ -89,13 +140,15 @@ start_answer()
 }
 
 # The same row as ours, by pgbench: one transaction each.
-pgbench_rate()
+pgbench_rate() # pgbench_rate CLIENTS SCRIPT
 {
-	"${as_user[@]}" "$bindir/pgbench" -n -c "$1" -j 2 -T "$seconds" -M prepared -f "$stage/insert.sql" bench 2>/dev/null |
+	"${as_user[@]}" "$bindir/pgbench" -n -c "$1" -j 2 -T "$seconds" -M prepared -f "$stage/$2" bench 2>/dev/null |
 		sed -n 's/^tps = \([0-9.]*\).*/\1/p'
 }
 
-sql -c 'ALTER SYSTEM SET max_connections = 300' # for pgbench
+sql -c 'ALTER SYSTEM SET max_connections = 300' -c "ALTER SYSTEM SET shared_buffers = '1GB'" \
+	-c "ALTER SYSTEM SET min_wal_size = '8GB'" -c "ALTER SYSTEM SET max_wal_size = '16GB'" \
+	-c "ALTER SYSTEM SET checkpoint_timeout = '1h'"
 stop_cluster "$stage"
 start_cluster "$stage"
 sql -c 'CREATE TABLE inserted (LIKE smartlead_events INCLUDING ALL)'
@@ -109,32 +162,51 @@ cat >"$stage/insert.sql" <<-'SQL'
 		'{"event_type": "EMAIL_OPEN","webhook_id": 111,"secret_key": "5f0c","sl_email_lead_id": "3499513771","sl_email_lead_map_id": 2433664091,"campaign_id": 549768,"campaign_name": "Spring dentists","campaign_status": "ACTIVE","client_id": null,"sequence_number": 1,"from_email": "sam@send.example","to_email": "ada@clinic.example","to_name": "Ada Okoro","subject": "Hello","time_opened": "2026-03-03T09:27:27.234+00:00","event_timestamp": "2026-03-03T09:27:27.234+00:00","description": "Ada opened e-mail 1","metadata": {"webhook_created_at": "2026-02-26T10:19:49.535Z"}}'
 	FROM (SELECT gen_random_uuid() AS id) AS new ON CONFLICT DO NOTHING;
 SQL
-chmod a+rX "$stage" "$stage/insert.sql"
+{
+	echo 'BEGIN;'
+	cat "$stage/insert.sql"
+	cat <<-'SQL'
+		SELECT pg_notify('smartlead_events', '{"id": 1,"type": "EMAIL_OPEN","campaign_id": 549768,"lead_id": 3499513771,"lead_email": "ada@clinic.example"}');
+		COMMIT;
+	SQL
+} >"$stage/notify.sql"
+chmod a+rX "$stage" "$stage"/{insert,notify}.sql
 start_ours
 start_express
 start_answer
 
+warm_up
+
 for connections in 1 32 256; do
 	printf '%s connections, %s s each: events per second, p50, p99\n' "$connections" "$seconds"
-	before=$(sql -c 'SELECT count(*) FROM smartlead_events')
-	load "$connections" "$ours"
-	our_rate=$rate
-	stored=$(($(sql -c 'SELECT count(*) FROM smartlead_events') - before))
-	row 'the receiver (deduplicated, durable)' "$rate" "$p50" "$p99"
-	[ "$bad" -eq 0 ] && [ "$stored" -ge "$sent" ] || die "$sent answered, $bad badly, but $stored stored"
+	ours 1 "$connections"
+	one_rate=$rate many_rate=0
+	if [ "$connections" -gt 1 ] && [ "$many" -gt 1 ]; then
+		ours "$many" "$connections"
+		many_rate=$rate
+	fi
 	if [ "$has_express" = t ]; then
 		load "$connections" "$express"
 		row 'Express + pg, an insert per request' "$rate" "$p50" "$p99"
-		awk -v o="$our_rate" -v r="$rate" 'BEGIN { printf "    ours to it: %.1f\n", o / r }'
+		ratio "$rate"
 	else
 		echo '  Express + pg: left out, npm could not install them'
 	fi
-	rate=$(pgbench_rate "$connections")
+	rate=$(pgbench_rate "$connections" insert.sql)
 	row 'pgbench, a row per transaction' "$rate" - -
-	awk -v o="$our_rate" -v r="$rate" 'BEGIN { printf "    ours to it: %.1f\n", o / r }'
+	ratio "$rate"
+	rate=$(pgbench_rate "$connections" notify.sql)
+	row 'pgbench, a row and its notification' "$rate" - -
+	ratio "$rate"
 	load "$connections" "$answer"
 	row 'libmicrohttpd, no database' "$rate" "$p50" "$p99"
 done
+
+receivers 1
+export PACE=32
+load 16 "$ours"
+unset PACE
+printf 'at %.0f events per second: p50 %s ms, p99 %s ms\n' "$rate" "$p50" "$p99"
 
 memory() # of the receiver's own, in kB
 {
@@ -142,20 +214,13 @@ memory() # of the receiver's own, in kB
 		FROM smartlead_workers WHERE worker = 'receiver'"
 }
 
-before=$(memory)
-load 32 "$ours"
-echo "another $sent events: $before kB of the receiver's own before, $(memory) kB after"
-
-export PACE=32
-load 16 "$ours"
-unset PACE
-printf 'at %.0f events per second: p50 %s ms, p99 %s ms\n' "$rate" "$p50" "$p99"
-
-sql -c 'ALTER SYSTEM SET smartlead.receivers = 2' -c 'SELECT pg_reload_conf()' >/dev/null
-until [ "$(sql -c "SELECT count(*) FROM smartlead_workers WHERE worker = 'receiver' AND state = 'running'")" = 2 ]; do
-	sleep 0.1
+sql -c CHECKPOINT
+load 256 "$ours" # the largest batches, for which memory is taken once
+before=$(memory) total=0
+while [ "$total" -lt "$million" ]; do
+	load 32 "$ours"
+	total=$((total + sent))
 done
-for connections in 32 256; do
-	load "$connections" "$ours"
-	row "two receivers, $connections connections" "$rate" "$p50" "$p99"
-done
+after=$(memory)
+echo "$total more events: $before kB of the receiver's own before, $after kB after"
+[ "$after" -lt $((before + 1024)) ] || die "the receiver's memory has grown"
