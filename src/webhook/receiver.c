@@ -24,6 +24,9 @@
 
 /* How long a batch may wait for the requests of those who have just been answered. */
 #define GATHER_US 500
+
+/* How long requests may keep the receiver from everything else. */
+#define SERVE_US 100000
 #define FIRST_PAUSE_MS 1000
 #define LONGEST_PAUSE_MS 60000
 
@@ -154,9 +157,11 @@ gather(Receiver *receiver)
 static void
 serve(Receiver *receiver)
 {
+	int64 end = sl_now_us() + SERVE_US;
+
 	refresh_tokens(receiver);
 	sl_listener_run();
-	while (sl_queue.count > 0)
+	while (sl_queue.count > 0 && sl_now_us() < end)
 	{
 		int count;
 
@@ -165,7 +170,8 @@ serve(Receiver *receiver)
 		sl_store_batch();
 		count -= sl_queue.count;
 		sl_listener_run();
-		receiver->expected = count + sl_queue.count;
+		receiver->expected =
+			Min(count + sl_queue.count, (int) pg_atomic_read_u64(&sl_my_stats->connections));
 		heed_signals(receiver);
 		if (receiver->tell_statistics_at == 0)
 			receiver->tell_statistics_at = sl_now_us() + 1000000;
