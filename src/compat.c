@@ -7,10 +7,15 @@
 #include "smartlead.h"
 
 #include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
+#include "nodes/makefuncs.h"
 #include "utils/datetime.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#if PG_VERSION_NUM >= 160000
+#include "parser/parse_relation.h"
+#endif
 #if PG_VERSION_NUM >= 150000
 #include "common/pg_prng.h"
 #else
@@ -61,24 +66,73 @@ sl_parse_timestamptz(const char *text, TimestampTz *result)
 }
 
 void
-sl_insert_row(Relation relation, TupleTableSlot *slot)
+sl_init_range_table(EState *estate, Relation relation)
 {
-	EState		  *estate = CreateExecutorState();
-	ResultRelInfo *target = makeNode(ResultRelInfo);
+	RangeTblEntry *entry = makeNode(RangeTblEntry);
+#if PG_VERSION_NUM >= 160000
+	List *privileges = NIL;
+#endif
 
-	InitResultRelInfo(target, relation, 0, NULL, 0);
-	ExecOpenIndices(target, false);
+	entry->rtekind = RTE_RELATION;
+	entry->relid = RelationGetRelid(relation);
+	entry->relkind = relation->rd_rel->relkind;
+	entry->rellockmode = RowExclusiveLock;
+#if PG_VERSION_NUM >= 160000
+	addRTEPermissionInfo(&privileges, entry);
+#endif
+#if PG_VERSION_NUM >= 180000
+	ExecInitRangeTable(estate, list_make1(entry), privileges, bms_make_singleton(1));
+#elif PG_VERSION_NUM >= 160000
+	ExecInitRangeTable(estate, list_make1(entry), privileges);
+#else
+	ExecInitRangeTable(estate, list_make1(entry));
+#endif
+}
+
+void
+sl_open_target(EState *estate, ResultRelInfo *target)
+{
 #if PG_VERSION_NUM >= 140000
-	ExecSimpleRelationInsert(target, estate, slot);
+	estate->es_opened_result_relations = list_make1(target);
 #else
 	estate->es_result_relations = target;
 	estate->es_num_result_relations = 1;
 	estate->es_result_relation_info = target;
-	ExecSimpleRelationInsert(estate, slot);
 #endif
+	ExecOpenIndices(target, false);
+}
+
+void
+sl_close_target(EState *estate, ResultRelInfo *target)
+{
+#if PG_VERSION_NUM >= 140000
+	ExecCloseResultRelations(estate);
+#else
 	ExecCloseIndices(target);
-	ExecResetTupleTable(estate->es_tupleTable, false);
-	FreeExecutorState(estate);
+	ExecCleanUpTriggerState(estate);
+#endif
+}
+
+void
+sl_compute_generated(ResultRelInfo *target, EState *estate, TupleTableSlot *slot)
+{
+#if PG_VERSION_NUM >= 140000
+	ExecComputeStoredGenerated(target, estate, slot, CMD_INSERT);
+#else
+	ExecComputeStoredGenerated(estate, slot, CMD_INSERT);
+#endif
+}
+
+List *
+sl_insert_index_entries(ResultRelInfo *target, EState *estate, TupleTableSlot *slot)
+{
+#if PG_VERSION_NUM >= 160000
+	return ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL, false);
+#elif PG_VERSION_NUM >= 140000
+	return ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL);
+#else
+	return ExecInsertIndexTuples(slot, estate, false, NULL, NIL);
+#endif
 }
 
 #if PG_VERSION_NUM < 150000

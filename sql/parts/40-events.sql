@@ -70,39 +70,6 @@ COMMENT ON COLUMN @extschema@.smartlead_events.category_id IS 'The id of that ca
 COMMENT ON COLUMN @extschema@.smartlead_events.reply_text IS 'What the reply says, as plain text where the payload has that.';
 COMMENT ON COLUMN @extschema@.smartlead_events.payload IS 'All that was sent.';
 
-CREATE FUNCTION @extschema@.smartlead_arriving_events(
-	OUT received_at timestamptz,
-	OUT connection text,
-	OUT webhook bigint,
-	OUT request_id text,
-	OUT fingerprint uuid,
-	OUT event_type text,
-	OUT kind text,
-	OUT event_at timestamptz,
-	OUT campaign_id bigint,
-	OUT campaign_name text,
-	OUT client_id bigint,
-	OUT lead_id bigint,
-	OUT lead_map_id bigint,
-	OUT lead_email text,
-	OUT lead_name text,
-	OUT from_email text,
-	OUT to_email text,
-	OUT sequence_number integer,
-	OUT subject text,
-	OUT message_id text,
-	OUT stats_id text,
-	OUT link text,
-	OUT category text,
-	OUT category_id bigint,
-	OUT reply_text text,
-	OUT payload jsonb)
-RETURNS SETOF record
-AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
-
-COMMENT ON FUNCTION @extschema@.smartlead_arriving_events() IS
-'The events that a receiver is about to insert. For everybody else, and at any other time, there are none.';
-
 CREATE TABLE @extschema@.smartlead_failed_events (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	failed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
@@ -424,7 +391,6 @@ GRANT SELECT (id, subscriber, connection, level, campaign_id, client_id, name, e
 	categories, remote_id, signature_required, created_at, ended_at)
 	ON @extschema@.smartlead_webhooks TO smartlead_admin;
 REVOKE ALL ON FUNCTION
-	@extschema@.smartlead_arriving_events(),
 	@extschema@.smartlead_webhook_url(name),
 	@extschema@.smartlead_subscribe(bigint, text[], text[], bigint, text, text, name),
 	@extschema@.smartlead_rotate_webhook(bigint, interval),
@@ -442,7 +408,6 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.smartlead_worker_slots(),
 	@extschema@.smartlead_receiver_counters() TO smartlead_user;
 GRANT EXECUTE ON FUNCTION
-	@extschema@.smartlead_arriving_events(),
 	@extschema@.smartlead_webhook_url(name),
 	@extschema@.smartlead_subscribe(bigint, text[], text[], bigint, text, text, name),
 	@extschema@.smartlead_rotate_webhook(bigint, interval),

@@ -3,19 +3,16 @@
  *		Writes a job's row in the caller's transaction, after checking everything that can be checked
  *		without asking Smartlead.
  *
- * The row goes into the table by the executor's lowest door, past privileges and row security: users
- * have none on the table, so that nobody can enqueue what was not checked here, or as somebody else.
+ * The row goes into the table past privileges and row security: users have none on the table, so that
+ * nobody can enqueue what was not checked here, or as somebody else.
  *
  * Copyright (c) 2026, the smartlead authors
  */
 #include "smartlead.h"
 
 #include "access/table.h"
-#include "access/tableam.h"
-#include "access/xact.h"
 #include "catalog/pg_proc.h"
 #include "commands/sequence.h"
-#include "executor/tuptable.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/catcache.h"
@@ -30,6 +27,7 @@
 #include "queue/automation.h"
 #include "queue/join.h"
 #include "queue/queue.h"
+#include "table/insertion.h"
 
 PG_FUNCTION_INFO_V1(smartlead_enqueue);
 
@@ -139,25 +137,31 @@ check_function_privilege(Oid schema, const char *action, Oid user)
 
 /* ---- the row ---- */
 
-static void
-set(TupleTableSlot *slot, SlQueueColumn column, Datum value)
+typedef struct Row
 {
-	slot->tts_values[column - 1] = value;
-	slot->tts_isnull[column - 1] = false;
+	Datum values[SL_JOB_FINISHED_AT];
+	bool  nulls[SL_JOB_FINISHED_AT];
+} Row;
+
+static void
+set(Row *row, SlQueueColumn column, Datum value)
+{
+	row->values[column - 1] = value;
+	row->nulls[column - 1] = false;
 }
 
 static void
-set_text(TupleTableSlot *slot, SlQueueColumn column, const char *value)
+set_text(Row *row, SlQueueColumn column, const char *value)
 {
 	if (value != NULL)
-		set(slot, column, CStringGetTextDatum(value));
+		set(row, column, CStringGetTextDatum(value));
 }
 
 static void
-set_number(TupleTableSlot *slot, SlQueueColumn column, int64 value)
+set_number(Row *row, SlQueueColumn column, int64 value)
 {
 	if (value != 0)
-		set(slot, column, Int64GetDatum(value));
+		set(row, column, Int64GetDatum(value));
 }
 
 int64
@@ -171,52 +175,51 @@ sl_queue_lead(const SlArguments *arguments)
 }
 
 static void
-fill_slot(TupleTableSlot *slot, const SlNewJob *job, int64 id, const SlArguments *arguments,
-		  const char *connection)
+fill_row(Row *row, const SlNewJob *job, int64 id, const SlArguments *arguments,
+		 const char *connection)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz run_at = Max(job->run_at, now);
 	NameData   *name = palloc0(sizeof(NameData));
 
 	namestrcpy(name, connection);
-	ExecClearTuple(slot);
-	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts * sizeof(bool));
-	set(slot, SL_JOB_ID, Int64GetDatum(id));
-	set_text(slot, SL_JOB_STATE, job->failure != NULL ? "failed" : "ready");
-	set_text(slot, SL_JOB_ACTION, job->action);
-	set(slot, SL_JOB_ARGS, JsonbPGetDatum(job->args));
-	set(slot, SL_JOB_CONNECTION, NameGetDatum(name));
-	set(slot, SL_JOB_RUN_AS, ObjectIdGetDatum(job->run_as));
-	set(slot, SL_JOB_RUN_AT, TimestampTzGetDatum(run_at));
-	set(slot, SL_JOB_DUE_AT, TimestampTzGetDatum(run_at));
-	set(slot, SL_JOB_ATTEMPTS, Int32GetDatum(0));
-	set(slot, SL_JOB_IN_DOUBT, BoolGetDatum(false));
-	set_number(slot, SL_JOB_AUTOMATION_ID, job->automation_id);
-	set_number(slot, SL_JOB_EVENT_ID, job->event_id);
-	set_text(slot, SL_JOB_EVENT_SUBJECT, job->event_subject);
-	set(slot, SL_JOB_CREATED_AT, TimestampTzGetDatum(now));
+	memset(row->nulls, true, sizeof(row->nulls));
+	set(row, SL_JOB_ID, Int64GetDatum(id));
+	set_text(row, SL_JOB_STATE, job->failure != NULL ? "failed" : "ready");
+	set_text(row, SL_JOB_ACTION, job->action);
+	set(row, SL_JOB_ARGS, JsonbPGetDatum(job->args));
+	set(row, SL_JOB_CONNECTION, NameGetDatum(name));
+	set(row, SL_JOB_RUN_AS, ObjectIdGetDatum(job->run_as));
+	set(row, SL_JOB_RUN_AT, TimestampTzGetDatum(run_at));
+	set(row, SL_JOB_DUE_AT, TimestampTzGetDatum(run_at));
+	set(row, SL_JOB_ATTEMPTS, Int32GetDatum(0));
+	set(row, SL_JOB_IN_DOUBT, BoolGetDatum(false));
+	set_number(row, SL_JOB_AUTOMATION_ID, job->automation_id);
+	set_number(row, SL_JOB_EVENT_ID, job->event_id);
+	set_text(row, SL_JOB_EVENT_SUBJECT, job->event_subject);
+	set(row, SL_JOB_CREATED_AT, TimestampTzGetDatum(now));
 	if (arguments != NULL)
 	{
-		set_number(slot, SL_JOB_LEAD_ID, sl_queue_lead(arguments));
-		set_text(slot, SL_JOB_JOIN_KEY, sl_join_key(arguments));
+		set_number(row, SL_JOB_LEAD_ID, sl_queue_lead(arguments));
+		set_text(row, SL_JOB_JOIN_KEY, sl_join_key(arguments));
 	}
 	if (job->failure != NULL)
 	{
-		set_text(slot, SL_JOB_LAST_ERROR, job->failure->message);
-		set_text(slot, SL_JOB_SQLSTATE, unpack_sql_state(job->failure->sqlerrcode));
-		set(slot, SL_JOB_FINISHED_AT, TimestampTzGetDatum(now));
+		set_text(row, SL_JOB_LAST_ERROR, job->failure->message);
+		set_text(row, SL_JOB_SQLSTATE, unpack_sql_state(job->failure->sqlerrcode));
+		set(row, SL_JOB_FINISHED_AT, TimestampTzGetDatum(now));
 	}
-	ExecStoreVirtualTuple(slot);
 }
 
 static int64
 write_row(Oid schema, const SlNewJob *job, const SlArguments *arguments, const char *connection)
 {
-	Oid				table = get_relname_relid(SL_QUEUE_TABLE, schema);
-	Oid				sequence = get_relname_relid(SL_QUEUE_SEQUENCE, schema);
-	Relation		relation;
-	TupleTableSlot *slot;
-	int64			id;
+	Oid			table = get_relname_relid(SL_QUEUE_TABLE, schema);
+	Oid			sequence = get_relname_relid(SL_QUEUE_SEQUENCE, schema);
+	Relation	relation;
+	SlInsertion insertion;
+	Row			row;
+	int64		id;
 
 	if (!OidIsValid(table) || !OidIsValid(sequence))
 		ereport(ERROR,
@@ -225,10 +228,10 @@ write_row(Oid schema, const SlNewJob *job, const SlArguments *arguments, const c
 				 errhint("Bring the extension up to date: ALTER EXTENSION smartlead UPDATE.")));
 	relation = table_open(table, RowExclusiveLock);
 	id = nextval_internal(sequence, false);
-	slot = table_slot_create(relation, NULL);
-	fill_slot(slot, job, id, arguments, connection);
-	sl_insert_row(relation, slot);
-	ExecDropSingleTupleTableSlot(slot);
+	fill_row(&row, job, id, arguments, connection);
+	sl_insertion_begin(&insertion, relation, lengthof(row.values));
+	sl_insertion_row(&insertion, row.values, row.nulls);
+	sl_insertion_end(&insertion);
 	table_close(relation, NoLock);
 	return id;
 }
@@ -276,7 +279,6 @@ Datum
 smartlead_enqueue(PG_FUNCTION_ARGS)
 {
 	SlNewJob job = {0};
-	int64	 id;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -287,8 +289,5 @@ smartlead_enqueue(PG_FUNCTION_ARGS)
 	job.run_at = PG_ARGISNULL(2) ? 0 : PG_GETARG_TIMESTAMPTZ(2);
 	job.connection = PG_ARGISNULL(3) ? NULL : NameStr(*PG_GETARG_NAME(3));
 	job.run_as = GetUserId();
-	id = sl_queue_enqueue(get_func_namespace(fcinfo->flinfo->fn_oid), &job);
-	/* Functions that the same statement calls for the job shall see it. */
-	CommandCounterIncrement();
-	PG_RETURN_INT64(id);
+	PG_RETURN_INT64(sl_queue_enqueue(get_func_namespace(fcinfo->flinfo->fn_oid), &job));
 }

@@ -126,11 +126,14 @@ static void
 insert_waiting(SlBatch *batch)
 {
 	int64 start = sl_now_us(), took;
-	int	  n_new;
+	int	  n_new = batch->n_rows;
 
 	if (batch->n_rows == 0)
 		return;
-	n_new = sl_events_insert(batch->rows, batch->n_rows, batch->role, true, NULL);
+	if (batch->looks_up)
+		n_new = sl_events_drop_known(batch->rows, n_new);
+	if (n_new > 0)
+		n_new = sl_events_insert(batch->rows, n_new, batch->role, true, NULL);
 	batch->stored += n_new;
 	batch->duplicates += batch->n_rows - n_new;
 	took = sl_now_us() - start;
@@ -215,7 +218,7 @@ insert_carefully(SlBatch *batch, const SlHttpRequest *request, SlEvent *event,
 	PG_END_TRY();
 	if (error == NULL)
 		return;
-	if (sl_is_known_request(error))
+	if (sl_is_known_event(error))
 		batch->duplicates++;
 	else if (!is_recordable(batch, error->sqlerrcode))
 		ReThrowError(error);

@@ -164,7 +164,7 @@ smartlead_retry_event(PG_FUNCTION_ARGS)
 	FailedEvent failed = {0};
 	SlEvent		event;
 	SlEventRow	row;
-	int			n_new;
+	int			n;
 
 	PreventCommandIfReadOnly("smartlead_retry_event()");
 	SPI_connect();
@@ -176,11 +176,13 @@ smartlead_retry_event(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("the role that subscribed to this event exists no more")));
 	sl_payload_read(sl_jsonb_open(failed.payload), failed.source.received_at, &event);
-	sl_event_plans_forget(); /* in a session, the extension may have moved since the last call */
+	sl_events_forget(); /* in a session, the extension may be another one than at the last call */
 	sl_event_row(&event, &failed.source, &row);
-	n_new = sl_events_insert(&row, 1, failed.source.role, false, &event_id);
+	n = sl_events_drop_known(&row, 1);
+	if (n > 0)
+		n = sl_events_insert(&row, 1, failed.source.role, false, &event_id);
 	SPI_finish();
-	if (n_new == 0)
+	if (n == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(event_id);
 }

@@ -2,174 +2,284 @@
  * webhook/insert.c
  *		Rows into smartlead_events: each event once, as the role whose events they are, and announced.
  *
+ * To look whether an event is there before it is inserted costs an eighth of the insertion, and repetitions
+ * are rare: so inserting a repetition is an error, and who expects some looks first.
+ *
  * Copyright (c) 2026, the smartlead authors
  */
 #include "smartlead.h"
 
+#include "access/table.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
 #include "commands/async.h"
+#include "commands/sequence.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/uuid.h"
 
+#include "table/insertion.h"
 #include "webhook/webhook.h"
 
+#define TABLE "smartlead_events"
+#define SEQUENCE "smartlead_events_id_seq"
 #define CHANNEL "smartlead_events"
 
 /* A notification must have less than 8000 bytes. */
 #define MAX_NOTIFIED_TEXT 1000
 
-#define COLUMNS                                                                                    \
-	"received_at, connection, webhook, request_id, fingerprint, event_type, kind, event_at,"       \
-	" campaign_id, campaign_name, client_id, lead_id, lead_map_id, lead_email, lead_name,"         \
-	" from_email, to_email, sequence_number, subject, message_id, stats_id, link, category,"       \
-	" category_id, reply_text, payload"
-
-static SPIPlanPtr plan = NULL;
-static Oid		  relation = InvalidOid;
+static Oid events = InvalidOid;
+static Oid sequence = InvalidOid;
 
 Oid
 sl_events_relation(void)
 {
-	if (!OidIsValid(relation))
-		relation = sl_extension_relation("smartlead_events");
-	return relation;
+	if (!OidIsValid(events))
+	{
+		events = sl_extension_relation(TABLE);
+		sequence = sl_extension_relation(SEQUENCE);
+	}
+	return events;
 }
 
 void
-sl_event_plans_forget(void)
+sl_events_forget(void)
 {
-	relation = InvalidOid;
-	if (plan != NULL)
-		SPI_freeplan(plan);
-	plan = NULL;
+	events = sequence = InvalidOid;
 }
 
-static char *
-schema_name(void)
+static Oid
+existing_relation(void)
 {
-	Oid schema = sl_extension_schema();
+	Oid relation = sl_events_relation();
 
-	if (!OidIsValid(schema))
+	if (!OidIsValid(relation) || !OidIsValid(sequence))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES), errmsg("extension smartlead is gone")));
-	return pstrdup(quote_identifier(get_namespace_name(schema)));
+	return relation;
 }
 
 char *
 sl_events_name(void)
 {
-	return psprintf("%s.smartlead_events", schema_name());
-}
+	Oid schema = get_rel_namespace(existing_relation());
 
-/*
- * A receiver has only the fingerprint looked up before a row is inserted: looking into each unique
- * index costs a third of an insertion. A request's id that is known although the fingerprint isn't is
- * rare; it makes an error, which the receiver takes for what it is.
- */
-static void
-prepare(bool limited)
-{
-	const char *schema = schema_name();
-
-	if (plan != NULL)
-		return;
-	plan = SPI_prepare(psprintf("INSERT INTO %s.smartlead_events (" COLUMNS ") SELECT " COLUMNS
-								" FROM %s.smartlead_arriving_events() ON CONFLICT %s DO NOTHING"
-								" RETURNING id, kind, campaign_id, lead_id, lead_email",
-								schema, schema, limited ? "(fingerprint)" : ""),
-					   0, NULL);
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	SPI_keepplan(plan);
+	return quote_qualified_identifier(get_namespace_name(schema), TABLE);
 }
 
 bool
-sl_is_known_request(const ErrorData *error)
+sl_is_known_event(const ErrorData *error)
 {
 	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->constraint_name != NULL &&
-		   strcmp(error->constraint_name, "smartlead_events_request_id") == 0 &&
-		   error->table_name != NULL && strcmp(error->table_name, "smartlead_events") == 0;
+		   (strcmp(error->constraint_name, "smartlead_events_fingerprint") == 0 ||
+			strcmp(error->constraint_name, "smartlead_events_request_id") == 0) &&
+		   error->table_name != NULL && strcmp(error->table_name, TABLE) == 0;
 }
 
-static void
-append_text(StringInfo text, const char *name, const char *value)
+/* ---- what is known already ---- */
+
+static bool
+same_text(const SlEventRow *a, const SlEventRow *b, SlEventColumn column)
 {
+	return !a->nulls[column - 1] && !b->nulls[column - 1] &&
+		   DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, a->values[column - 1],
+												b->values[column - 1]));
+}
+
+static bool
+same_event(const SlEventRow *a, const SlEventRow *b)
+{
+	return memcmp(a->fingerprint, b->fingerprint, SL_FINGERPRINT_LENGTH) == 0 ||
+		   (same_text(a, b, SL_EVENT_REQUEST_ID) && same_text(a, b, SL_EVENT_CONNECTION));
+}
+
+static ArrayType *
+column_array(const SlEventRow *rows, int n, SlEventColumn column, Oid type)
+{
+	Datum *values = palloc(sizeof(Datum) * n);
+	bool  *nulls = palloc(sizeof(bool) * n);
+	int	   lower = 1;
+	int16  length;
+	bool   by_value;
+	char   alignment;
+
+	for (int i = 0; i < n; i++)
+	{
+		values[i] = rows[i].values[column - 1];
+		nulls[i] = rows[i].nulls[column - 1];
+	}
+	get_typlenbyvalalign(type, &length, &by_value, &alignment);
+	return construct_md_array(values, nulls, 1, &n, &lower, type, length, by_value, alignment);
+}
+
+/* Marks those that are in the table. */
+static void
+look_up(const SlEventRow *rows, int n, bool *known)
+{
+	Oid	  types[] = {UUIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID};
+	Datum values[lengthof(types)];
+	char *name = sl_events_name();
+	bool  is_null;
+
+	values[0] = PointerGetDatum(column_array(rows, n, SL_EVENT_FINGERPRINT, UUIDOID));
+	values[1] = PointerGetDatum(column_array(rows, n, SL_EVENT_REQUEST_ID, TEXTOID));
+	values[2] = PointerGetDatum(column_array(rows, n, SL_EVENT_CONNECTION, TEXTOID));
+	if (SPI_execute_with_args(
+			psprintf("SELECT a.n FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2),"
+					 " pg_catalog.unnest($3)) WITH ORDINALITY AS a(fingerprint, request_id,"
+					 " connection, n) WHERE EXISTS (SELECT FROM %s e WHERE e.fingerprint"
+					 " OPERATOR(pg_catalog.=) a.fingerprint) OR EXISTS (SELECT FROM %s e WHERE"
+					 " e.request_id OPERATOR(pg_catalog.=) a.request_id COLLATE \"C\" AND"
+					 " e.connection OPERATOR(pg_catalog.=) a.connection)",
+					 name, name),
+			lengthof(types), types, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look events up");
+	for (uint64 i = 0; i < SPI_processed; i++)
+		known[DatumGetInt64(
+				  SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null)) -
+			  1] = true;
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* A row's fingerprint is its own memory, to which a value points. */
+static void
+move_row(SlEventRow *to, const SlEventRow *from)
+{
+	if (to == from)
+		return;
+	*to = *from;
+	to->values[SL_EVENT_FINGERPRINT - 1] = PointerGetDatum(to->fingerprint);
+}
+
+int
+sl_events_drop_known(SlEventRow *rows, int n)
+{
+	bool *known = palloc0(sizeof(bool) * n);
+	int	  left = 0;
+
+	look_up(rows, n, known);
+	for (int i = 0; i < n; i++)
+	{
+		for (int j = 0; j < left && !known[i]; j++)
+			known[i] = same_event(&rows[i], &rows[j]);
+		if (!known[i])
+			move_row(&rows[left++], &rows[i]);
+	}
+	pfree(known);
+	return left;
+}
+
+/* ---- announcing ---- */
+
+static void
+append_text(StringInfo message, const char *name, TupleTableSlot *slot, SlEventColumn column)
+{
+	bool  is_null;
+	Datum datum = slot_getattr(slot, column, &is_null);
+	char *value = is_null ? NULL : TextDatumGetCString(datum);
+
 	if (value == NULL || strlen(value) > MAX_NOTIFIED_TEXT)
 		return;
-	appendStringInfo(text, ",\"%s\":", name);
-	escape_json(text, value);
+	appendStringInfo(message, ",\"%s\":", name);
+	escape_json(message, value);
 }
 
 static void
-append_number(StringInfo text, const char *name, const char *value)
+append_number(StringInfo message, const char *name, TupleTableSlot *slot, SlEventColumn column)
 {
-	if (value != NULL)
-		appendStringInfo(text, ",\"%s\":%s", name, value);
+	bool  is_null;
+	Datum value = slot_getattr(slot, column, &is_null);
+
+	if (!is_null)
+		appendStringInfo(message, ",\"%s\":" INT64_FORMAT, name, DatumGetInt64(value));
 }
 
-/* Tells listeners of the new rows, with the commit. */
+/* Tells listeners of the new row, with the commit. */
 static void
-announce(SPITupleTable *rows, uint64 n)
+announce(TupleTableSlot *slot, StringInfo message)
 {
-	StringInfoData text;
-	TupleDesc	   descriptor = rows->tupdesc;
+	bool  is_null;
+	Datum id = slot_getattr(slot, SL_EVENT_ID, &is_null);
 
-	initStringInfo(&text);
-	for (uint64 i = 0; i < n; i++)
+	resetStringInfo(message);
+	appendStringInfo(message, "{\"id\":" INT64_FORMAT, DatumGetInt64(id));
+	append_text(message, "type", slot, SL_EVENT_KIND);
+	append_number(message, "campaign_id", slot, SL_EVENT_CAMPAIGN_ID);
+	append_number(message, "lead_id", slot, SL_EVENT_LEAD_ID);
+	append_text(message, "lead_email", slot, SL_EVENT_LEAD_EMAIL);
+	appendStringInfoChar(message, '}');
+	Async_Notify(CHANNEL, message->data);
+}
+
+/* ---- inserting ---- */
+
+static int
+insert_rows(Relation relation, SlEventRow *rows, int n, int64 *first_id)
+{
+	SlInsertion	   insertion;
+	StringInfoData message;
+	int			   stored = 0;
+
+	initStringInfo(&message);
+	sl_insertion_begin(&insertion, relation, SL_N_EVENT_COLUMNS);
+	for (int i = 0; i < n; i++)
 	{
-		HeapTuple row = rows->vals[i];
+		int64 id = nextval_internal(sequence, false);
 
-		resetStringInfo(&text);
-		appendStringInfo(&text, "{\"id\":%s", SPI_getvalue(row, descriptor, 1));
-		append_text(&text, "type", SPI_getvalue(row, descriptor, 2));
-		append_number(&text, "campaign_id", SPI_getvalue(row, descriptor, 3));
-		append_number(&text, "lead_id", SPI_getvalue(row, descriptor, 4));
-		append_text(&text, "lead_email", SPI_getvalue(row, descriptor, 5));
-		appendStringInfoChar(&text, '}');
-		Async_Notify(CHANNEL, text.data);
+		rows[i].values[SL_EVENT_ID - 1] = Int64GetDatum(id);
+		rows[i].nulls[SL_EVENT_ID - 1] = false;
+		if (!sl_insertion_row(&insertion, rows[i].values, rows[i].nulls))
+			continue;
+		if (stored++ == 0 && first_id != NULL)
+			*first_id = id;
+		if (sl_notify_events)
+			announce(insertion.slot, &message);
 	}
-	pfree(text.data);
+	sl_insertion_end(&insertion);
+	pfree(message.data);
+	return stored;
 }
 
-static void
-run(SlEventRow *rows, int n, Oid role)
+/* As the role; row security is for readers, and doesn't hold up what arrives. */
+static int
+insert_as(Oid role, SlEventRow *rows, int n, int64 *first_id)
 {
 	SlUserContext self;
+	Relation	  relation = table_open(existing_relation(), RowExclusiveLock);
+	int			  stored;
 
-	sl_rows_offer(rows, n);
+	if (pg_class_aclcheck(RelationGetRelid(relation), role, ACL_INSERT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, RelationGetRelationName(relation));
 	sl_become_user(role, &self);
 	set_config_option("search_path", sl_trigger_search_path, PGC_USERSET, PGC_S_SESSION,
 					  GUC_ACTION_SAVE, true, 0, false);
-	if (SPI_execute_plan(plan, NULL, NULL, false, 0) != SPI_OK_INSERT_RETURNING)
-		elog(ERROR, "could not insert events");
+	stored = insert_rows(relation, rows, n, first_id);
 	sl_become_oneself(&self);
+	table_close(relation, NoLock);
+	return stored;
 }
 
 int
 sl_events_insert(SlEventRow *rows, int n, Oid role, bool limited, int64 *id)
 {
-	bool is_null;
-	int	 n_new;
+	int stored;
 
-	prepare(limited);
 	if (limited)
 		sl_limit_start(n == 1 ? rows[0].fingerprint : NULL);
 	if (limited && n == 1 && sl_limit_was_broken_by(rows[0].fingerprint))
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
 						errmsg("a trigger could not be canceled after smartlead.trigger_timeout"),
 						errdetail("The receiver had to be ended because of it.")));
-	run(rows, n, role);
+	stored = insert_as(role, rows, n, id);
 	if (limited)
 		sl_limit_stop();
-	n_new = (int) SPI_processed;
-	if (n_new > 0 && id != NULL)
-		*id =
-			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
-	if (n_new > 0 && sl_notify_events)
-		announce(SPI_tuptable, n_new);
-	SPI_freetuptable(SPI_tuptable);
-	return n_new;
+	return stored;
 }

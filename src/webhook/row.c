@@ -1,9 +1,6 @@
 /*
  * webhook/row.c
- *		Events as rows of smartlead_events, and the function from which the INSERT reads them.
- *
- * All rows of a batch go into the table by one statement, INSERT ... SELECT FROM this function:
- * what a statement costs besides its rows is more than what a row costs.
+ *		Events as rows of smartlead_events.
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -15,15 +12,8 @@
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/tuplestore.h"
 
 #include "webhook/webhook.h"
-
-PG_FUNCTION_INFO_V1(smartlead_arriving_events);
-
-/* What the function returns when it is called for the next time, and never again. */
-static SlEventRow *arriving = NULL;
-static int		   n_arriving = 0;
 
 /* A row under construction. */
 typedef struct Filler
@@ -129,6 +119,7 @@ sl_event_row(const SlEvent *event, const SlSource *source, SlEventRow *row)
 				   row->fingerprint);
 	if (sl_is_timeless_change(event))
 		chain_fingerprint(event, source, row->fingerprint);
+	add(&filler, false, (Datum) 0); /* the id comes with the insertion */
 	add(&filler, true, TimestampTzGetDatum(source->received_at));
 	add_text(&filler, source->connection);
 	add_number(&filler, true, source->webhook);
@@ -155,31 +146,5 @@ sl_event_row(const SlEvent *event, const SlSource *source, SlEventRow *row)
 	add_number(&filler, event->has_category_id, event->category_id);
 	add_text(&filler, event->reply_text);
 	add(&filler, true, JsonbPGetDatum(event->payload));
-	Assert(filler.n == SL_EVENT_COLUMNS);
-}
-
-void
-sl_rows_offer(SlEventRow *rows, int n)
-{
-	arriving = rows;
-	n_arriving = n;
-}
-
-/*
- * smartlead_arriving_events(): the rows that are being inserted; none for anybody else
- */
-Datum
-smartlead_arriving_events(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	SlEventRow	  *rows = arriving;
-	int			   n = n_arriving;
-
-	sl_rows_offer(NULL, 0);
-	sl_init_materialized_srf(fcinfo);
-	if (n > 0 && result->setDesc->natts != SL_EVENT_COLUMNS)
-		elog(ERROR, "smartlead_arriving_events() has %d columns", result->setDesc->natts);
-	for (int i = 0; i < n; i++)
-		tuplestore_putvalues(result->setResult, result->setDesc, rows[i].values, rows[i].nulls);
-	return (Datum) 0;
+	Assert(filler.n == SL_N_EVENT_COLUMNS);
 }

@@ -6,7 +6,10 @@
  * event waits for one commit, and under load hundreds share one. A transaction holds the events of
  * one role only, so that nobody's trigger sees others' work half done.
  *
- * When something in a batch fails, nothing of it counts, and it is done again in the careful way:
+ * A batch is inserted as if all its events were new. When one isn't, the batch is done again, and for a
+ * while events are looked up before they are inserted.
+ *
+ * When something else in a batch fails, nothing of it counts, and it is done again in the careful way:
  * each event in a subtransaction, so that one that fails takes nothing along; it is recorded in
  * smartlead_failed_events in the same transaction. For a while the receiver stays careful, since
  * where one trigger fails more will. What can't be helped within a batch (a deadlock, a failing commit)
@@ -29,6 +32,7 @@
 
 #define CAREFUL_BATCH 64
 #define CAREFUL_FOR_US 10000000
+#define LOOK_UP_FOR_US 10000000
 #define TRIES 3
 #define PROBE_EVERY_US 1000000
 
@@ -38,6 +42,7 @@
 bool sl_store_wants_probe = false;
 
 static int64		 careful_until = 0;
+static int64		 look_up_until = 0;
 static int64		 trouble_since = 0; /* 0: none */
 static MemoryContext batch_context = NULL;
 
@@ -140,6 +145,20 @@ gather(SlBatch *batch)
 	}
 }
 
+static ErrorData *
+run_plainly(SlBatch *batch)
+{
+	ErrorData *error;
+
+	batch->looks_up = sl_now_us() < look_up_until;
+	error = sl_batch_run(batch);
+	if (error == NULL || batch->looks_up || !sl_is_known_event(error))
+		return error;
+	look_up_until = sl_now_us() + LOOK_UP_FOR_US;
+	batch->looks_up = true;
+	return sl_batch_run(batch);
+}
+
 static void
 store_gathered(SlBatch *batch)
 {
@@ -150,14 +169,14 @@ store_gathered(SlBatch *batch)
 		store_carefully(batch);
 		return;
 	}
-	error = sl_batch_run(batch);
+	error = run_plainly(batch);
 	if (error == NULL)
 		answer_batch(batch);
 	else if (sl_is_trouble_of_server(error->sqlerrcode) && batch->events == 0)
 		answer_trouble(batch, error);
 	else
 	{
-		if (!sl_is_known_request(error))
+		if (!sl_is_known_event(error))
 			careful_until = sl_now_us() + CAREFUL_FOR_US;
 		sl_batch_slow_down();
 		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && batch->n_rows == 1)

@@ -182,7 +182,7 @@ sl_tokens_refresh(void)
 			PG_END_TRY();
 			PopActiveSnapshot();
 		}
-		sl_event_plans_forget();
+		sl_events_forget();
 	}
 	CommitTransactionCommand();
 	return OidIsValid(token_relation);

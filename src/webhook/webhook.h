@@ -195,36 +195,70 @@ typedef struct SlSource
 	const char *request_id; /* or NULL */
 } SlSource;
 
-#define SL_EVENT_COLUMNS 26
+/* The columns of smartlead_events, in their order. */
+typedef enum SlEventColumn
+{
+	SL_EVENT_ID = 1,
+	SL_EVENT_RECEIVED_AT,
+	SL_EVENT_CONNECTION,
+	SL_EVENT_WEBHOOK,
+	SL_EVENT_REQUEST_ID,
+	SL_EVENT_FINGERPRINT,
+	SL_EVENT_EVENT_TYPE,
+	SL_EVENT_KIND,
+	SL_EVENT_EVENT_AT,
+	SL_EVENT_CAMPAIGN_ID,
+	SL_EVENT_CAMPAIGN_NAME,
+	SL_EVENT_CLIENT_ID,
+	SL_EVENT_LEAD_ID,
+	SL_EVENT_LEAD_MAP_ID,
+	SL_EVENT_LEAD_EMAIL,
+	SL_EVENT_LEAD_NAME,
+	SL_EVENT_FROM_EMAIL,
+	SL_EVENT_TO_EMAIL,
+	SL_EVENT_SEQUENCE_NUMBER,
+	SL_EVENT_SUBJECT,
+	SL_EVENT_MESSAGE_ID,
+	SL_EVENT_STATS_ID,
+	SL_EVENT_LINK,
+	SL_EVENT_CATEGORY,
+	SL_EVENT_CATEGORY_ID,
+	SL_EVENT_REPLY_TEXT,
+	SL_EVENT_PAYLOAD,
+	SL_N_EVENT_COLUMNS = SL_EVENT_PAYLOAD
+} SlEventColumn;
 
-/* A row of smartlead_events without its id, in the order of the columns of insert.c. */
+/* A row of smartlead_events. */
 typedef struct SlEventRow
 {
 	uint8 fingerprint[SL_FINGERPRINT_LENGTH];
-	Datum values[SL_EVENT_COLUMNS];
-	bool  nulls[SL_EVENT_COLUMNS];
+	Datum values[SL_N_EVENT_COLUMNS];
+	bool  nulls[SL_N_EVENT_COLUMNS];
 } SlEventRow;
 
 /* The row must stay where it is: a value points into it. In a transaction and SPI. */
 extern void sl_event_row(const SlEvent *event, const SlSource *source, SlEventRow *row);
 
-/* The rows that the next call of smartlead_arriving_events() returns. */
-extern void sl_rows_offer(SlEventRow *rows, int n);
+/*
+ * Takes those out whose event is there already, in the table or among themselves, by the event or by the
+ * request's id. Returns how many are left. In a transaction and SPI.
+ */
+extern int sl_events_drop_known(SlEventRow *rows, int n);
 
 /*
- * Inserts rows as a role, and announces the new ones. Returns their number: the others were there
- * already. *id, if given, is the first new one's. "limited": within smartlead.trigger_timeout, as a
- * receiver must. In a transaction and SPI.
+ * Inserts rows as a role, and announces them. Returns their number without those that a trigger has dropped;
+ * *id, if given, is the first one's. An event that is there already makes an error. "limited": within
+ * smartlead.trigger_timeout, as a receiver must. In a transaction and SPI.
  */
 extern int sl_events_insert(SlEventRow *rows, int n, Oid role, bool limited, int64 *id);
 
-/* Is this the error of a receiver's insertion that only tells of a repeated delivery? */
-extern bool sl_is_known_request(const ErrorData *error);
+/* Does an insertion's error only tell of a repeated delivery? */
+extern bool sl_is_known_event(const ErrorData *error);
 
-/* The relation and its name, looked up anew after sl_event_plans_forget(). */
+/* The relation, looked up anew after sl_events_forget(), and its name. */
 extern Oid	 sl_events_relation(void);
 extern char *sl_events_name(void);
-extern void	 sl_event_plans_forget(void);
+extern void	 sl_events_forget(void);
 
 /*
  * The limit of time for triggers (limits.c), of the event with that fingerprint, or with NULL of
@@ -246,6 +280,7 @@ typedef struct SlHttpRequest
 	int					   status; /* of the answer; 0: not decided yet */
 	SlRefusal			   refusal;
 	bool				   is_health_check;
+	bool				   queued;
 	bool				   suspended;
 	uint8				   token_hash[SL_HASH_LENGTH];
 	int64				   arrived_us;
@@ -259,7 +294,6 @@ typedef struct SlHttpRequest
 } SlHttpRequest;
 
 /* The requests whose bodies are complete, in the order of their arrival. */
-	bool				   queued;
 typedef struct SlRequestQueue
 {
 	dlist_head requests;

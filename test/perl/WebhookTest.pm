@@ -13,6 +13,7 @@ use Exporter 'import';
 use HTTP::Tiny;
 use IO::Socket::INET;
 use JSON::PP;
+use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -21,7 +22,7 @@ use SmartleadTest;
 
 our @EXPORT = qw(
   webhook_node make_connection webhook_url receiver_listens receiver_pid
-  send_event send_body raw_http event_counts stat_of
+  send_event send_body send_at_once raw_http event_counts stat_of
 );
 
 # A started node whose database "postgres" has the extension, a role "app" that may subscribe, the
@@ -99,6 +100,26 @@ sub send_body
 	delete $headers{'Content-Type'} unless defined $headers{'Content-Type'};
 	return HTTP::Tiny->new(timeout => 60)
 	  ->request('POST', $url, { headers => \%headers, content => $body })->{status};
+}
+
+# Sends several at once, so that they meet in batches; the statuses, with blanks between.
+sub send_at_once
+{
+	my ($url, @events) = @_;
+	my @pipes;
+	for my $event (@events)
+	{
+		open my $pipe, '-|' or do
+		{
+			print send_event($url, $event);
+			close STDOUT;
+			POSIX::_exit(0);
+		};
+		push @pipes, $pipe;
+	}
+	my $statuses = join ' ', map { scalar <$_> } @pipes;
+	close $_ for @pipes;
+	return $statuses;
 }
 
 # Sends bytes as they are and returns all that comes back until the other side closes or is silent

@@ -37,9 +37,6 @@ SELECT level, campaign_id, name, event_types, categories, remote_id IS NOT NULL 
 SELECT smartlead_unsubscribe_webhook(id) FROM smartlead_webhooks WHERE ended_at IS NULL;
 SELECT count(*) FROM smartlead_list_webhooks(549768);
 
--- Nobody else sees arriving events
-SELECT count(*) FROM smartlead_arriving_events();
-
 -- Who may
 CREATE ROLE regress_user;
 CREATE ROLE regress_admin;

@@ -22,26 +22,6 @@ sub event
 		lead_email => 'ada@clinic.example', campaign_id => 1, event_timestamp => '2026-03-03T09:00:00Z' };
 }
 
-# Sends several at once, so that they meet in batches; the statuses.
-sub send_at_once
-{
-	my (@events) = @_;
-	my @pipes;
-	for my $event (@events)
-	{
-		open my $pipe, '-|' or do
-		{
-			print send_event($url, $event);
-			close STDOUT;
-			POSIX::_exit(0);
-		};
-		push @pipes, $pipe;
-	}
-	my $statuses = join ' ', map { scalar <$_> } @pipes;
-	close $_ for @pipes;
-	return $statuses;
-}
-
 sub as_owner
 {
 	return $node->safe_psql('postgres', "SET ROLE app; $_[0]");
@@ -73,7 +53,7 @@ is(as_owner('SELECT who, path FROM work.seen'), 'app|pg_catalog, pg_temp', 'the 
 $node->safe_psql('postgres', trigger_function('fail', q{IF NEW.subject = 'fail' THEN RAISE EXCEPTION 'no % here', NEW.subject USING HINT = 'do better'; END IF;})
 	  . 'SET ROLE app; CREATE TRIGGER fail BEFORE INSERT ON smartlead_events FOR EACH ROW EXECUTE FUNCTION work.fail();');
 $node->safe_psql('postgres', 'DELETE FROM smartlead_events');
-my $statuses = send_at_once(map { event($_ % 10 == 5 ? 'fail' : 'plain') } 1 .. 40);
+my $statuses = send_at_once($url, map { event($_ % 10 == 5 ? 'fail' : 'plain') } 1 .. 40);
 is($statuses, join(' ', (200) x 40), 'forty at once, one of ten fails: all are answered');
 is(event_counts($node), '36/4', 'nine of ten are stored, the tenth is among the failed ones');
 is($node->safe_psql('postgres', q{SELECT DISTINCT sqlstate || ' ' || split_part(error, 'CONTEXT', 1) || (payload->>'subject') FROM smartlead_failed_events}),
@@ -96,7 +76,7 @@ $node->safe_psql('postgres', 'DELETE FROM smartlead_failed_events; DELETE FROM s
 $node->safe_psql('postgres', trigger_function('sleep', q{IF NEW.subject = 'sleep' THEN PERFORM pg_sleep(3600); END IF;})
 	  . 'SET ROLE app; CREATE TRIGGER sleep AFTER INSERT ON smartlead_events FOR EACH ROW EXECUTE FUNCTION work.sleep();');
 my $start = time;
-$statuses = send_at_once(map { event($_ == 3 ? 'sleep' : 'plain') } 1 .. 10);
+$statuses = send_at_once($url, map { event($_ == 3 ? 'sleep' : 'plain') } 1 .. 10);
 is($statuses, join(' ', (200) x 10), 'ten at once, one sleeps for ever: all are answered');
 cmp_ok(time - $start, '<', 10, 'soon');
 is(event_counts($node), '9/1', 'the sleeper is among the failed ones');
@@ -162,7 +142,7 @@ for my $what (sort keys %harm)
 	$node->safe_psql('postgres', 'DELETE FROM smartlead_failed_events; DELETE FROM smartlead_events');
 	$node->safe_psql('postgres', trigger_function('harm', "IF NEW.subject = 'harm' THEN $harm{$what} END IF;", 'hostile'));
 	$node->safe_psql('postgres', 'SET ROLE hostile; CREATE TRIGGER harm AFTER INSERT ON smartlead_events FOR EACH ROW EXECUTE FUNCTION work.harm();');
-	is(send_at_once(event(), event('harm'), event()), '200 200 200', "$what: answered");
+	is(send_at_once($url, event(), event('harm'), event()), '200 200 200', "$what: answered");
 	is(event_counts($node), '2/1', "$what: fails, and nothing else does");
 	$node->safe_psql('postgres', 'DROP TRIGGER harm ON smartlead_events');
 }

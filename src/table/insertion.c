@@ -1,0 +1,128 @@
+/*
+ * table/insertion.c
+ *		Rows into a table of ours as by one INSERT, without a plan.
+ *
+ * The steps are those of COPY FROM. A plan for a few rows costs as much as the rows themselves.
+ *
+ * Copyright (c) 2026, the smartlead authors
+ */
+#include "smartlead.h"
+
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/rel.h"
+
+#include "table/insertion.h"
+
+/* The defaults of columns that rows are not given, such as users may have added. */
+static void
+prepare_defaults(SlInsertion *insertion)
+{
+	Relation  relation = insertion->target->ri_RelationDesc;
+	TupleDesc descriptor = RelationGetDescr(relation);
+
+	insertion->defaults = palloc0(sizeof(ExprState *) * descriptor->natts);
+	for (int i = insertion->given; i < descriptor->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+		Expr			 *expression;
+
+		if (attribute->attisdropped || attribute->attgenerated != '\0')
+			continue;
+		expression = (Expr *) build_column_default(relation, i + 1);
+		if (expression != NULL)
+			insertion->defaults[i] = ExecInitExpr(expression_planner(expression), NULL);
+	}
+}
+
+void
+sl_insertion_begin(SlInsertion *insertion, Relation relation, int given)
+{
+	EState		  *estate = CreateExecutorState();
+	ResultRelInfo *target = makeNode(ResultRelInfo);
+
+	if (RelationGetDescr(relation)->natts < given)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("table \"%s\" lacks a column", RelationGetRelationName(relation)),
+				 errhint("Bring the extension up to date: ALTER EXTENSION smartlead UPDATE.")));
+	insertion->estate = estate;
+	insertion->target = target;
+	insertion->given = given;
+	insertion->command = estate->es_output_cid = GetCurrentCommandId(true);
+	sl_init_range_table(estate, relation);
+	InitResultRelInfo(target, relation, 1, NULL, 0);
+	sl_open_target(estate, target);
+	insertion->slot = table_slot_create(relation, &estate->es_tupleTable);
+	prepare_defaults(insertion);
+	AfterTriggerBeginQuery();
+	insertion->transition =
+		MakeTransitionCaptureState(relation->trigdesc, RelationGetRelid(relation), CMD_INSERT);
+	ExecBSInsertTriggers(estate, target);
+}
+
+static void
+fill_slot(SlInsertion *insertion, const Datum *values, const bool *nulls)
+{
+	TupleTableSlot *slot = insertion->slot;
+	ExprContext	   *context = GetPerTupleExprContext(insertion->estate);
+	MemoryContext	caller = MemoryContextSwitchTo(context->ecxt_per_tuple_memory);
+
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values, sizeof(Datum) * insertion->given);
+	memcpy(slot->tts_isnull, nulls, sizeof(bool) * insertion->given);
+	for (int i = insertion->given; i < slot->tts_tupleDescriptor->natts; i++)
+	{
+		slot->tts_isnull[i] = true;
+		if (insertion->defaults[i] != NULL)
+			slot->tts_values[i] =
+				ExecEvalExpr(insertion->defaults[i], context, &slot->tts_isnull[i]);
+	}
+	ExecStoreVirtualTuple(slot);
+	MemoryContextSwitchTo(caller);
+}
+
+bool
+sl_insertion_row(SlInsertion *insertion, const Datum *values, const bool *nulls)
+{
+	EState		   *estate = insertion->estate;
+	ResultRelInfo  *target = insertion->target;
+	TupleTableSlot *slot = insertion->slot;
+	TupleConstr	   *constraints = RelationGetDescr(target->ri_RelationDesc)->constr;
+	TriggerDesc	   *triggers = target->ri_TrigDesc;
+	List		   *recheck = NIL;
+
+	ResetPerTupleExprContext(estate);
+	fill_slot(insertion, values, nulls);
+	slot->tts_tableOid = RelationGetRelid(target->ri_RelationDesc);
+	if (triggers != NULL && triggers->trig_insert_before_row &&
+		!ExecBRInsertTriggers(estate, target, slot))
+		return false;
+	if (constraints != NULL && constraints->has_generated_stored)
+		sl_compute_generated(target, estate, slot);
+	if (constraints != NULL)
+		ExecConstraints(target, slot, estate);
+	table_tuple_insert(target->ri_RelationDesc, slot, insertion->command, 0, NULL);
+	if (target->ri_NumIndices > 0)
+		recheck = sl_insert_index_entries(target, estate, slot);
+	ExecARInsertTriggers(estate, target, slot, recheck, insertion->transition);
+	list_free(recheck);
+	return true;
+}
+
+void
+sl_insertion_end(SlInsertion *insertion)
+{
+	EState *estate = insertion->estate;
+
+	ExecASInsertTriggers(estate, insertion->target, insertion->transition);
+	AfterTriggerEndQuery(estate);
+	sl_close_target(estate, insertion->target);
+	ExecResetTupleTable(estate->es_tupleTable, false);
+	FreeExecutorState(estate);
+	CommandCounterIncrement();
+}
