@@ -10,15 +10,14 @@
  */
 #include "smartlead.h"
 
-#include "access/xact.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "queue/claim.h"
 #include "queue/join.h"
 #include "queue/queue.h"
 #include "queue/store.h"
+#include "worker/worker.h"
 
 /* Requests under way at once in all lanes together: what the transport has sockets for. */
 #define MAX_IN_FLIGHT 120
@@ -167,32 +166,30 @@ take_jobs(SlLane *lane, TimestampTz now, int64 *ids, int room)
 
 /* ---- tasks ---- */
 
+/* A lane whose connection is looked up. */
+typedef struct Resolving
+{
+	const SlLane *lane;
+	SlConnection *connection;
+} Resolving;
+
+static void
+resolve_connection(void *argument)
+{
+	Resolving *resolving = argument;
+
+	resolving->connection =
+		sl_connection_resolve(NameStr(resolving->lane->connection), resolving->lane->run_as);
+}
+
 /* The lane's connection; or NULL with an error, when its role has no right or key any more. */
 static SlConnection *
 resolve(const SlLane *lane, ErrorData **error)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	SlConnection *volatile connection = NULL;
+	Resolving resolving = {lane, NULL};
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
-	PG_TRY();
-	{
-		connection = sl_connection_resolve(NameStr(lane->connection), lane->run_as);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(caller);
-		*error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(caller);
-	CurrentResourceOwner = owner;
-	return connection;
+	*error = sl_attempt(resolve_connection, &resolving);
+	return resolving.connection;
 }
 
 static SlTask *

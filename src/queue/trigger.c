@@ -16,7 +16,6 @@
  */
 #include "smartlead.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -27,7 +26,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/timestamp.h"
 
@@ -35,6 +33,7 @@
 #include "queue/automation.h"
 #include "queue/owner.h"
 #include "queue/queue.h"
+#include "worker/worker.h"
 
 #define UNSUBSCRIBED_AGAIN_S 300
 
@@ -256,17 +255,30 @@ check_not_running_away(const SlOwnerWork *work, const Automation *automation, co
 
 /* ---- automations ---- */
 
-static void
-enqueue(Oid schema, const SlOwnerWork *work, const Automation *automation, Event *event,
-		SlNewJob *job)
+/* An automation and the event that it is for. */
+typedef struct Match
 {
+	Oid				   schema;
+	const SlOwnerWork *work;
+	const Automation  *automation;
+	Event			  *event;
+	SlNewJob		   job;
+} Match;
+
+static void
+enqueue(void *argument)
+{
+	Match			 *match = argument;
+	const Automation *automation = match->automation;
+	Event			 *event = match->event;
+
 	if (automation->has_condition && !sl_template_matches(automation->condition, &event->source))
 		return;
-	job->args = sl_template_fill(automation->args, &event->source);
-	if (is_done_already(work, automation, event, job->args))
+	match->job.args = sl_template_fill(automation->args, &event->source);
+	if (is_done_already(match->work, automation, event, match->job.args))
 		return;
-	check_not_running_away(work, automation, event);
-	sl_queue_enqueue(schema, job);
+	check_not_running_away(match->work, automation, event);
+	sl_queue_enqueue(match->schema, &match->job);
 }
 
 /* Errors that are not the automation's: a cancel, a deadlock, a shutdown, a full disk. */
@@ -283,41 +295,24 @@ is_passing(int sqlstate)
 static void
 run_automation(Oid schema, const SlOwnerWork *work, const Automation *automation, Event *event)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData	 *error;
-	SlNewJob	  job = {0};
+	Match	   match = {schema, work, automation, event};
+	SlNewJob  *job = &match.job;
+	ErrorData *error;
 
-	job.action = automation->action;
-	job.args = automation->args;
-	job.connection = automation->connection != NULL ? automation->connection : event->connection;
-	job.run_as = automation->owner;
-	job.automation_id = automation->id;
-	job.event_id = event->id;
-	job.event_subject = event->subject;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
-	PG_TRY();
-	{
-		enqueue(schema, work, automation, event, &job);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
-		if (is_passing(error->sqlerrcode))
-			ReThrowError(error);
-		job.failure = error;
-		sl_queue_enqueue(schema, &job);
-	}
-	PG_END_TRY();
+	job->action = automation->action;
+	job->args = automation->args;
+	job->connection = automation->connection != NULL ? automation->connection : event->connection;
+	job->run_as = automation->owner;
+	job->automation_id = automation->id;
+	job->event_id = event->id;
+	job->event_subject = event->subject;
+	error = sl_attempt(enqueue, &match);
+	if (error == NULL)
+		return;
+	if (is_passing(error->sqlerrcode))
+		ReThrowError(error);
+	job->failure = error;
+	sl_queue_enqueue(schema, job);
 }
 
 static Automation *

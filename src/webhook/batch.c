@@ -14,7 +14,6 @@
 #include "pgstat.h"
 #include "replication/message.h"
 #include "storage/lmgr.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "webhook/batch.h"
@@ -166,18 +165,6 @@ insert_plainly(SlBatch *batch, SlEvent *event, const SlSource *source)
 		insert_waiting(batch);
 }
 
-static void
-insert_alone(SlBatch *batch, SlEvent *event, const SlSource *source)
-{
-	SlEventRow row;
-
-	sl_event_row(event, source, &row);
-	if (sl_events_insert(&row, 1, source->role, true, NULL) > 0)
-		batch->stored++;
-	else
-		batch->duplicates++;
-}
-
 /* May an error be recorded now, or must the whole transaction be given up because of it? */
 static bool
 is_recordable(const SlBatch *batch, int sqlstate)
@@ -187,37 +174,38 @@ is_recordable(const SlBatch *batch, int sqlstate)
 	return batch->last_try || !is_passing(sqlstate);
 }
 
-/* In a subtransaction; what fails is recorded. The event is NULL while it isn't even read. */
+/* An event that is tried for itself. */
+typedef struct Alone
+{
+	SlBatch		   *batch;
+	SlEvent		   *event;
+	const SlSource *source;
+} Alone;
+
+static void
+insert_alone(void *argument)
+{
+	Alone	  *alone = argument;
+	SlEventRow row;
+
+	sl_event_row(alone->event, alone->source, &row);
+	if (sl_events_insert(&row, 1, alone->source->role, true, NULL) > 0)
+		alone->batch->stored++;
+	else
+		alone->batch->duplicates++;
+}
+
+/* In a subtransaction; what fails is recorded. */
 static void
 insert_carefully(SlBatch *batch, const SlHttpRequest *request, SlEvent *event,
 				 const SlSource *source)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
+	Alone	   alone = {batch, event, source};
+	ErrorData *error = sl_attempt(insert_alone, &alone);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		insert_alone(batch, event, source);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		sl_limit_stop();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_END_TRY();
 	if (error == NULL)
 		return;
+	sl_limit_stop();
 	if (sl_is_known_event(error))
 		batch->duplicates++;
 	else if (!is_recordable(batch, error->sqlerrcode))
@@ -258,53 +246,44 @@ store_event(SlBatch *batch, const SlHttpRequest *request, SlEvent *event, SlSour
 		insert_plainly(batch, event, source);
 }
 
-static SlEvent *
-read_body(const SlHttpRequest *request, int *n)
+/* A body that is being read. */
+typedef struct Reading
 {
-	JsonbValue **payloads;
-	SlEvent		*events;
+	const SlHttpRequest *request;
+	SlEvent				*events;
+	int					 n;
+} Reading;
 
-	*n = sl_payload_split(request->body, request->length, &payloads);
-	events = palloc(sizeof(SlEvent) * Max(*n, 1));
-	for (int i = 0; i < *n; i++)
-		sl_payload_read(payloads[i], request->received_at, &events[i]);
-	return events;
+static void
+read_body(void *argument)
+{
+	Reading				*reading = argument;
+	const SlHttpRequest *request = reading->request;
+	JsonbValue		   **payloads;
+
+	reading->n = sl_payload_split(request->body, request->length, &payloads);
+	reading->events = palloc(sizeof(SlEvent) * Max(reading->n, 1));
+	for (int i = 0; i < reading->n; i++)
+		sl_payload_read(payloads[i], request->received_at, &reading->events[i]);
 }
 
-/* Reads the events of a body. NULL: jsonb can't hold it, which is recorded. */
-static SlEvent *
-read_events(SlBatch *batch, const SlHttpRequest *request, const SlSource *source, int *n)
+/* Reads the events of a body. False: jsonb can't hold it, which is recorded. */
+static bool
+read_events(SlBatch *batch, const SlSource *source, Reading *reading)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	SlEvent *volatile events = NULL;
-	ErrorData *error;
+	ErrorData *error = NULL;
 
-	if (!batch->careful)
-		return read_body(request, n);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		events = read_body(request, n);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (!is_recordable(batch, error->sqlerrcode))
-			ReThrowError(error);
-		record(batch, request, source, NULL, error);
-	}
-	PG_END_TRY();
-	return events;
+	if (batch->careful)
+		error = sl_attempt(read_body, reading);
+	else
+		read_body(reading);
+	if (error == NULL)
+		return true;
+	if (!is_recordable(batch, error->sqlerrcode))
+		ReThrowError(error);
+	record(batch, reading->request, source, NULL, error);
+	FreeErrorData(error);
+	return false;
 }
 
 /* Stores what one request brought; returns the status to answer. */
@@ -313,8 +292,7 @@ store_request(SlBatch *batch, const SlHttpRequest *request)
 {
 	const SlToken *token = sl_token_find(request->token_hash, request->received_at);
 	SlSource	   source = {.received_at = request->received_at};
-	SlEvent		  *events;
-	int			   n;
+	Reading		   reading = {.request = request};
 
 	if (token == NULL)
 		return 404;
@@ -323,23 +301,22 @@ store_request(SlBatch *batch, const SlHttpRequest *request)
 	source.role = sl_working_role(token->subscriber);
 	source.request_id = request->request_id[0] == '\0' ? NULL : request->request_id;
 	batch->events++;
-	events = read_events(batch, request, &source, &n);
-	if (events == NULL)
+	if (!read_events(batch, &source, &reading))
 		return 200;
-	batch->events += n - 1;
-	for (int i = 0; i < n; i++)
-		if (!has_secret(token, &events[i]))
+	batch->events += reading.n - 1;
+	for (int i = 0; i < reading.n; i++)
+		if (!has_secret(token, &reading.events[i]))
 		{
-			batch->events -= n;
+			batch->events -= reading.n;
 			return 401;
 		}
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < reading.n; i++)
 	{
 		/* One request's id can't tell its events apart. */
 		if (i > 0 && request->request_id[0] != '\0')
 			source.request_id = psprintf("%s#%d", request->request_id, i);
 		batch->now_event = i;
-		store_event(batch, request, &events[i], &source);
+		store_event(batch, request, &reading.events[i], &source);
 	}
 	return 200;
 }

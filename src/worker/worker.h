@@ -140,6 +140,12 @@ extern void sl_become_user(Oid user, SlUserContext *saved);
 extern void sl_become_oneself(const SlUserContext *saved);
 
 /*
+ * Does something in a subtransaction. NULL: it is done; else the error, in the caller's memory context, and
+ * nothing of it counts.
+ */
+extern ErrorData *sl_attempt(void (*action)(void *argument), void *argument);
+
+/*
  * The role to run somebody's work as: the role itself, or smartlead_admin in place of a superuser,
  * whose rights no trigger shall have. InvalidOid: there is no such role any more.
  */
