@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# make valgrind: the pg_regress suite on a server under memcheck, with a leak check of every process
-# at its end. Counted is what has a frame of ours; reports and logs are in build/valgrind.
+# make valgrind: the pg_regress suite and those prove files that don't measure time, on servers under memcheck,
+# with a leak check of every process at its end. TESTS="name name" runs some. Counted is what has a frame of
+# ours; reports and logs are in build/valgrind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
+
+# Files of test/t without limits of time that a server thirty times slower breaks.
+timeless='200_events 205_inserting 210_triggers 240_attacks 250_subscribe 260_retention 320_automations'
 
 stage=
 finish()
@@ -39,12 +43,12 @@ max_worker_processes = 24
 authentication_timeout = 600s
 CONF
 "${as_user[@]}" mkdir reports
+memcheck=(valgrind --quiet --tool=memcheck --trace-children=yes
+	--leak-check=full --show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible
+	--track-origins=yes --num-callers=30 --error-limit=no --gen-suppressions=no
+	--suppressions="$stage/test/valgrind.supp" --xml=yes --xml-file="$stage/reports/%p.xml")
 say "starting the server under valgrind"
-(exec setsid "${as_user[@]}" valgrind --quiet --tool=memcheck --trace-children=yes \
-	--leak-check=full --show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible \
-	--track-origins=yes --num-callers=30 --error-limit=no --gen-suppressions=no \
-	--suppressions="$stage/test/valgrind.supp" --xml=yes --xml-file="$stage/reports/%p.xml" \
-	"$bindir/postgres" -D "$stage/data" >"$stage/server.log" 2>&1 </dev/null) &
+(exec setsid "${as_user[@]}" "${memcheck[@]}" "$bindir/postgres" -D "$stage/data" >"$stage/server.log" 2>&1 </dev/null) &
 valgrind_pid=$!
 for _ in $(seq 300); do
 	! "${as_user[@]}" "$bindir/pg_isready" -q || break
@@ -57,11 +61,31 @@ say "pg_regress"
 run_regress "$stage/regress"
 stop_cluster "$stage"
 wait "$valgrind_pid" || true # the last report is written while it ends
+summary="pg_regress under valgrind: $passed passed, $failed failed"
+ran=$passed
+
+# The tests of prove start servers of their own, by the pg_ctl of this directory, which takes the postgres that
+# is beside it.
+mkdir bin
+ln -s "$bindir"/* bin/
+rm bin/postgres bin/pg_ctl
+cp "$bindir/pg_ctl" bin/
+{
+	echo '#!/bin/sh'
+	echo "case \" \$* \" in *' -D '*) exec $(printf '%q ' "${memcheck[@]}") '$bindir/postgres' \"\$@\" ;; esac"
+	echo "exec '$bindir/postgres' \"\$@\""
+} >bin/postgres
+chmod -R a+rX bin
+chmod a+x bin/postgres
+say "prove"
+bindir=$stage/bin TESTS=${TESTS:-$timeless} run_prove "$stage"
+ran=$((ran + passed))
 
 cd "$top"
 rm -rf build/valgrind
 mkdir -p build/valgrind
 cp -r "$stage/reports" "$stage/server.log" build/valgrind/
 [ ! -e "$stage/regress" ] || cp -r "$stage/regress" build/valgrind/
-say "pg_regress under valgrind: $passed passed, $failed failed"
-perl scripts/valgrind-verdict.pl "$passed" build/valgrind/reports/*.xml
+say "$summary"
+say "prove under valgrind: $passed passed, $failed failed"
+perl scripts/valgrind-verdict.pl "$ran" build/valgrind/reports/*.xml
