@@ -12,6 +12,7 @@
 
 #include "access/table.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -137,6 +138,15 @@ check_function_privilege(Oid schema, const char *action, Oid user)
 
 /* ---- the row ---- */
 
+/* Of the table's columns, in their order. */
+static const Oid column_types[] = {
+	INT8OID, TEXTOID,		 TEXTOID,		 JSONBOID,		 NAMEOID, REGROLEOID,
+	INT8OID, TEXTOID,		 TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, BOOLOID,
+	INT4OID, JSONBOID,		 TEXTOID,		 TEXTOID,		 INT8OID, INT8OID,
+	TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+
+StaticAssertDecl(lengthof(column_types) == SL_JOB_FINISHED_AT, "each column has a type");
+
 typedef struct Row
 {
 	Datum values[SL_JOB_FINISHED_AT];
@@ -229,7 +239,7 @@ write_row(Oid schema, const SlNewJob *job, const SlArguments *arguments, const c
 	relation = table_open(table, RowExclusiveLock);
 	id = nextval_internal(sequence, false);
 	fill_row(&row, job, id, arguments, connection);
-	sl_insertion_begin(&insertion, relation, lengthof(row.values));
+	sl_insertion_begin(&insertion, relation, column_types, lengthof(row.values));
 	sl_insertion_row(&insertion, row.values, row.nulls);
 	sl_insertion_end(&insertion);
 	table_close(relation, NoLock);

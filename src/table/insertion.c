@@ -10,6 +10,7 @@
 
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "optimizer/optimizer.h"
@@ -17,6 +18,25 @@
 #include "utils/rel.h"
 
 #include "table/insertion.h"
+
+/* Values are written as they are: a column of another type would be read as something that it is not. */
+static void
+check_columns(Relation relation, const Oid *types, int given)
+{
+	TupleDesc descriptor = RelationGetDescr(relation);
+	int		  n = 0;
+
+	while (n < given && n < descriptor->natts && TupleDescAttr(descriptor, n)->atttypid == types[n])
+		n++;
+	if (n < given || relation->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("table \"%s\" is not as the extension made it",
+						RelationGetRelationName(relation)),
+				 n < given ? errdetail("Column %d is missing or has another type.", n + 1) : 0,
+				 errhint("If the extension's files are newer than the extension: ALTER EXTENSION "
+						 "smartlead UPDATE.")));
+}
 
 /* The defaults of columns that rows are not given, such as users may have added. */
 static void
@@ -40,16 +60,12 @@ prepare_defaults(SlInsertion *insertion)
 }
 
 void
-sl_insertion_begin(SlInsertion *insertion, Relation relation, int given)
+sl_insertion_begin(SlInsertion *insertion, Relation relation, const Oid *types, int given)
 {
 	EState		  *estate = CreateExecutorState();
 	ResultRelInfo *target = makeNode(ResultRelInfo);
 
-	if (RelationGetDescr(relation)->natts < given)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("table \"%s\" lacks a column", RelationGetRelationName(relation)),
-				 errhint("Bring the extension up to date: ALTER EXTENSION smartlead UPDATE.")));
+	check_columns(relation, types, given);
 	insertion->estate = estate;
 	insertion->target = target;
 	insertion->given = given;

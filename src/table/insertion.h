@@ -29,11 +29,12 @@ typedef struct SlInsertion
 } SlInsertion;
 
 /*
- * Begins, and runs triggers that are to be run before the statement. "given" columns, the table's first ones,
- * are those that each row will have. The relation must stay open and locked until the end. What an error
+ * Begins, and runs triggers that are to be run before the statement. "types" are those of the columns that each
+ * row is given, the table's first ones. The relation must stay open and locked until the end. What an error
  * leaves is released with the memory context and the transaction.
  */
-extern void sl_insertion_begin(SlInsertion *insertion, Relation relation, int given);
+extern void sl_insertion_begin(SlInsertion *insertion, Relation relation, const Oid *types,
+							   int given);
 
 /*
  * Inserts a row; values and nulls are those of the given columns. False: a trigger has dropped it. A

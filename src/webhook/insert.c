@@ -36,6 +36,14 @@
 /* A notification must have less than 8000 bytes. */
 #define MAX_NOTIFIED_TEXT 1000
 
+/* Of the table's columns, in their order. */
+static const Oid column_types[] = {
+	INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, TEXTOID, UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID,
+	INT8OID, TEXTOID,		 INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+	INT4OID, TEXTOID,		 TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, JSONBOID};
+
+StaticAssertDecl(lengthof(column_types) == SL_N_EVENT_COLUMNS, "each column has a type");
+
 static Oid events = InvalidOid;
 static Oid sequence = InvalidOid;
 
@@ -229,7 +237,7 @@ insert_rows(Relation relation, SlEventRow *rows, int n, int64 *first_id)
 	int			   stored = 0;
 
 	initStringInfo(&message);
-	sl_insertion_begin(&insertion, relation, SL_N_EVENT_COLUMNS);
+	sl_insertion_begin(&insertion, relation, column_types, SL_N_EVENT_COLUMNS);
 	for (int i = 0; i < n; i++)
 	{
 		int64 id = nextval_internal(sequence, false);

@@ -115,6 +115,15 @@ is(event_counts($node), '3/1', 'events arrive');
 is(sql(q{SET ROLE app; SELECT count(*) FROM smartlead_events}), 0, 'though nobody may read them yet');
 sql('ALTER TABLE smartlead_events DISABLE ROW LEVEL SECURITY');
 
+# A table that somebody has changed
+forget();
+sql('ALTER TABLE smartlead_events ALTER sequence_number TYPE bigint');
+is(send_event($url, event()), 200, 'a column of another type');
+is(event_counts($node), '0/1', 'the event is kept among the failed ones');
+like(sql('SELECT error FROM smartlead_failed_events'), qr/is not as the extension made it\nDETAIL:  Column 19 /, 'with the reason');
+sql('ALTER TABLE smartlead_events ALTER sequence_number TYPE integer');
+like(sql('SET ROLE app; SELECT smartlead_retry_event(id) FROM smartlead_failed_events'), qr/^\d+$/, 'and stored when it is mended');
+
 # Repetitions among new ones, by the event and by the request
 forget();
 my @known = map { event() } 1 .. 3;
