@@ -1,7 +1,7 @@
 # Receiving webhooks: durable events per second and the latency of an answer, at 1, 32 and 256
 # connections, with one receiver and with one for each processor, beside an Express receiver that inserts per
-# request, pgbench that inserts the same row per transaction (alone, and with the NOTIFY of an event), and
-# libmicrohttpd that answers without a database. Then the latency at a moderate pace, and a receiver's memory
+# request, pgbench that inserts the same row per transaction (as it comes, with a prepared statement, and with
+# the NOTIFY of an event as well), and libmicrohttpd that answers without a database. Then the latency at a moderate pace, and a receiver's memory
 # over a million events.
 #
 # The server is one that has been running for a while: its memory has been touched, and its log is written into
@@ -47,7 +47,7 @@ load()
 row() # row NAME RATE P50 P99
 {
 	awk -v n="$1" -v r="$2" -v a="$3" -v b="$4" 'BEGIN {
-		printf "  %-40s %9.0f/s %9s ms %9s ms\n", n, r, a, b }'
+		printf "  %-42s %9.0f/s %9s ms %9s ms\n", n, r, a, b }'
 }
 
 # The rates of one receiver and of many, over that of another one.
@@ -140,10 +140,12 @@ start_answer()
 }
 
 # The same row as ours, by pgbench: one transaction each.
-pgbench_rate() # pgbench_rate CLIENTS SCRIPT
+pgbench() # pgbench NAME CLIENTS PROTOCOL SCRIPT
 {
-	"${as_user[@]}" "$bindir/pgbench" -n -c "$1" -j 2 -T "$seconds" -M prepared -f "$stage/$2" bench 2>/dev/null |
-		sed -n 's/^tps = \([0-9.]*\).*/\1/p'
+	rate=$("${as_user[@]}" "$bindir/pgbench" -n -c "$2" -j 2 -T "$seconds" -M "$3" -f "$stage/$4" bench 2>/dev/null |
+		sed -n 's/^tps = \([0-9.]*\).*/\1/p')
+	row "$1" "$rate" - -
+	ratio "$rate"
 }
 
 sql -c 'ALTER SYSTEM SET max_connections = 300' -c "ALTER SYSTEM SET shared_buffers = '1GB'" \
@@ -192,12 +194,9 @@ for connections in 1 32 256; do
 	else
 		echo '  Express + pg: left out, npm could not install them'
 	fi
-	rate=$(pgbench_rate "$connections" insert.sql)
-	row 'pgbench, a row per transaction' "$rate" - -
-	ratio "$rate"
-	rate=$(pgbench_rate "$connections" notify.sql)
-	row 'pgbench, a row and its notification' "$rate" - -
-	ratio "$rate"
+	pgbench 'pgbench, a row per transaction' "$connections" simple insert.sql
+	pgbench 'the same, prepared' "$connections" prepared insert.sql
+	pgbench 'the same, prepared, with its notification' "$connections" prepared notify.sql
 	load "$connections" "$answer"
 	row 'libmicrohttpd, no database' "$rate" "$p50" "$p99"
 done
