@@ -8,7 +8,6 @@
 
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
-#include "nodes/makefuncs.h"
 #include "utils/datetime.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"

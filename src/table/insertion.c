@@ -16,6 +16,7 @@
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "table/insertion.h"
 
@@ -26,7 +27,9 @@ check_columns(Relation relation, const Oid *types, int given)
 	TupleDesc descriptor = RelationGetDescr(relation);
 	int		  n = 0;
 
-	while (n < given && n < descriptor->natts && TupleDescAttr(descriptor, n)->atttypid == types[n])
+	while (n < given && n < descriptor->natts &&
+		   TupleDescAttr(descriptor, n)->atttypid == types[n] &&
+		   TupleDescAttr(descriptor, n)->atttypmod == -1)
 		n++;
 	if (n < given || relation->rd_rel->relkind != RELKIND_RELATION)
 		ereport(ERROR,
@@ -70,6 +73,7 @@ sl_insertion_begin(SlInsertion *insertion, Relation relation, const Oid *types, 
 	insertion->target = target;
 	insertion->given = given;
 	insertion->command = estate->es_output_cid = GetCurrentCommandId(true);
+	PushActiveSnapshot(GetTransactionSnapshot()); /* what triggers and defaults see */
 	sl_init_range_table(estate, relation);
 	InitResultRelInfo(target, relation, 1, NULL, 0);
 	sl_open_target(estate, target);
@@ -122,6 +126,8 @@ sl_insertion_row(SlInsertion *insertion, const Datum *values, const bool *nulls)
 		sl_compute_generated(target, estate, slot);
 	if (constraints != NULL)
 		ExecConstraints(target, slot, estate);
+	if (target->ri_RelationDesc->rd_rel->relispartition)
+		ExecPartitionCheck(target, slot, estate, true);
 	table_tuple_insert(target->ri_RelationDesc, slot, insertion->command, 0, NULL);
 	if (target->ri_NumIndices > 0)
 		recheck = sl_insert_index_entries(target, estate, slot);
@@ -137,6 +143,7 @@ sl_insertion_end(SlInsertion *insertion)
 
 	ExecASInsertTriggers(estate, insertion->target, insertion->transition);
 	AfterTriggerEndQuery(estate);
+	PopActiveSnapshot();
 	sl_close_target(estate, insertion->target);
 	ExecResetTupleTable(estate->es_tupleTable, false);
 	FreeExecutorState(estate);

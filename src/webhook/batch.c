@@ -160,6 +160,8 @@ insert_plainly(SlBatch *batch, SlEvent *event, const SlSource *source)
 	if (batch->rows == NULL)
 		batch->rows = palloc(sizeof(SlEventRow) * Max(rows_per_statement, 1));
 	batch->role = source->role;
+	batch->row_request = batch->now_request;
+	batch->row_event = batch->now_event;
 	sl_event_row(event, source, &batch->rows[batch->n_rows++]);
 	if (batch->n_rows >= rows_per_statement)
 		insert_waiting(batch);
@@ -180,19 +182,29 @@ typedef struct Alone
 	SlBatch		   *batch;
 	SlEvent		   *event;
 	const SlSource *source;
+	SlEventRow		row;
+	bool			has_row;
 } Alone;
 
 static void
 insert_alone(void *argument)
 {
-	Alone	  *alone = argument;
-	SlEventRow row;
+	Alone		*alone = argument;
+	volatile int stored = 0;
 
-	sl_event_row(alone->event, alone->source, &row);
-	if (sl_events_insert(&row, 1, alone->source->role, true, NULL) > 0)
-		alone->batch->stored++;
-	else
-		alone->batch->duplicates++;
+	sl_event_row(alone->event, alone->source, &alone->row);
+	alone->has_row = true;
+	PG_TRY();
+	{
+		stored = sl_events_insert(&alone->row, 1, alone->source->role, true, NULL);
+	}
+	PG_FINALLY();
+	{
+		sl_limit_stop(); /* what is undone after an error is no trigger's time */
+	}
+	PG_END_TRY();
+	alone->batch->stored += stored;
+	alone->batch->duplicates += 1 - stored;
 }
 
 /* In a subtransaction; what fails is recorded. */
@@ -200,13 +212,12 @@ static void
 insert_carefully(SlBatch *batch, const SlHttpRequest *request, SlEvent *event,
 				 const SlSource *source)
 {
-	Alone	   alone = {batch, event, source};
+	Alone	   alone = {.batch = batch, .event = event, .source = source};
 	ErrorData *error = sl_attempt(insert_alone, &alone);
 
 	if (error == NULL)
 		return;
-	sl_limit_stop();
-	if (sl_is_known_event(error))
+	if (alone.has_row && sl_event_is_known(&alone.row, error))
 		batch->duplicates++;
 	else if (!is_recordable(batch, error->sqlerrcode))
 		ReThrowError(error);

@@ -30,6 +30,7 @@ typedef struct SlBatch
 	const ErrorData *known_error;
 	int				 known_request, known_event;
 	int				 now_request, now_event; /* where it is */
+	int				 row_request, row_event; /* where the last of the rows is from */
 } SlBatch;
 
 /* One transaction. NULL: it has committed; else the error, and nothing of it counts. */

@@ -151,6 +151,37 @@ take_row(int64 id, FailedEvent *failed)
 	return true;
 }
 
+/* An event that is tried again. */
+typedef struct Retry
+{
+	SlEventRow row;
+	Oid		   role;
+	int		   stored;
+	int64	   id;
+} Retry;
+
+static void
+insert_again(void *argument)
+{
+	Retry *retry = argument;
+
+	retry->stored = sl_events_insert(&retry->row, 1, retry->role, false, &retry->id);
+}
+
+/* False: it is there already, or a trigger has dropped it. */
+static bool
+try_again(Retry *retry)
+{
+	ErrorData *error;
+
+	if (sl_events_drop_known(&retry->row, 1) == 0)
+		return false;
+	error = sl_attempt(insert_again, retry);
+	if (error != NULL && !sl_event_is_known(&retry->row, error))
+		ReThrowError(error);
+	return error == NULL && retry->stored > 0;
+}
+
 /*
  * smartlead_retry_event(id bigint) → bigint: the id in smartlead_events, or NULL if it was there
  *
@@ -160,29 +191,27 @@ take_row(int64 id, FailedEvent *failed)
 Datum
 smartlead_retry_event(PG_FUNCTION_ARGS)
 {
-	int64		id = PG_GETARG_INT64(0), event_id;
+	int64		id = PG_GETARG_INT64(0);
 	FailedEvent failed = {0};
 	SlEvent		event;
-	SlEventRow	row;
-	int			n;
+	Retry		retry = {.role = InvalidOid};
+	bool		stored;
 
 	PreventCommandIfReadOnly("smartlead_retry_event()");
 	SPI_connect();
 	if (!take_row(id, &failed))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("there is no failed event " INT64_FORMAT, id)));
-	failed.source.role = sl_working_role(sl_registry_subscriber(failed.source.webhook));
-	if (!OidIsValid(failed.source.role))
+	retry.role = sl_working_role(sl_registry_subscriber(failed.source.webhook));
+	if (!OidIsValid(retry.role))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("the role that subscribed to this event exists no more")));
 	sl_payload_read(sl_jsonb_open(failed.payload), failed.source.received_at, &event);
 	sl_events_forget(); /* in a session, the extension may be another one than at the last call */
-	sl_event_row(&event, &failed.source, &row);
-	n = sl_events_drop_known(&row, 1);
-	if (n > 0)
-		n = sl_events_insert(&row, 1, failed.source.role, false, &event_id);
+	sl_event_row(&event, &failed.source, &retry.row);
+	stored = try_again(&retry);
 	SPI_finish();
-	if (n == 0)
+	if (!stored)
 		PG_RETURN_NULL();
-	PG_RETURN_INT64(event_id);
+	PG_RETURN_INT64(retry.id);
 }

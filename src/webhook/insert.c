@@ -10,7 +10,6 @@
 #include "smartlead.h"
 
 #include "access/table.h"
-#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
@@ -24,7 +23,6 @@
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/uuid.h"
 
 #include "table/insertion.h"
 #include "webhook/webhook.h"
@@ -84,7 +82,7 @@ sl_events_name(void)
 }
 
 bool
-sl_is_known_event(const ErrorData *error)
+sl_may_be_known_event(const ErrorData *error)
 {
 	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->constraint_name != NULL &&
 		   (strcmp(error->constraint_name, "smartlead_events_fingerprint") == 0 ||
@@ -128,7 +126,17 @@ column_array(const SlEventRow *rows, int n, SlEventColumn column, Oid type)
 	return construct_md_array(values, nulls, 1, &n, &lower, type, length, by_value, alignment);
 }
 
-/* Marks those that are in the table. */
+static Oid
+owner(void)
+{
+	Relation relation = table_open(existing_relation(), AccessShareLock);
+	Oid		 role = relation->rd_rel->relowner;
+
+	table_close(relation, NoLock);
+	return role;
+}
+
+/* Marks those that are in the table, whatever row security lets the current user see of it. */
 static void
 look_up(const SlEventRow *rows, int n, bool *known)
 {
@@ -136,10 +144,14 @@ look_up(const SlEventRow *rows, int n, bool *known)
 	Datum values[lengthof(types)];
 	char *name = sl_events_name();
 	bool  is_null;
+	Oid	  user;
+	int	  security;
 
 	values[0] = PointerGetDatum(column_array(rows, n, SL_EVENT_FINGERPRINT, UUIDOID));
 	values[1] = PointerGetDatum(column_array(rows, n, SL_EVENT_REQUEST_ID, TEXTOID));
 	values[2] = PointerGetDatum(column_array(rows, n, SL_EVENT_CONNECTION, TEXTOID));
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(owner(), security | SECURITY_LOCAL_USERID_CHANGE);
 	if (SPI_execute_with_args(
 			psprintf("SELECT a.n FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2),"
 					 " pg_catalog.unnest($3)) WITH ORDINALITY AS a(fingerprint, request_id,"
@@ -150,6 +162,7 @@ look_up(const SlEventRow *rows, int n, bool *known)
 					 name, name),
 			lengthof(types), types, values, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look events up");
+	SetUserIdAndSecContext(user, security);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		known[DatumGetInt64(
 				  SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null)) -
@@ -183,6 +196,12 @@ sl_events_drop_known(SlEventRow *rows, int n)
 	}
 	pfree(known);
 	return left;
+}
+
+bool
+sl_event_is_known(SlEventRow *row, const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && sl_events_drop_known(row, 1) == 0;
 }
 
 /* ---- announcing ---- */
@@ -240,14 +259,14 @@ insert_rows(Relation relation, SlEventRow *rows, int n, int64 *first_id)
 	sl_insertion_begin(&insertion, relation, column_types, SL_N_EVENT_COLUMNS);
 	for (int i = 0; i < n; i++)
 	{
-		int64 id = nextval_internal(sequence, false);
+		bool is_null;
 
-		rows[i].values[SL_EVENT_ID - 1] = Int64GetDatum(id);
+		rows[i].values[SL_EVENT_ID - 1] = Int64GetDatum(nextval_internal(sequence, false));
 		rows[i].nulls[SL_EVENT_ID - 1] = false;
 		if (!sl_insertion_row(&insertion, rows[i].values, rows[i].nulls))
 			continue;
 		if (stored++ == 0 && first_id != NULL)
-			*first_id = id;
+			*first_id = DatumGetInt64(slot_getattr(insertion.slot, SL_EVENT_ID, &is_null));
 		if (sl_notify_events)
 			announce(insertion.slot, &message);
 	}

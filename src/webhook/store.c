@@ -114,6 +114,8 @@ store_carefully(SlBatch *batch)
 	batch->careful = true;
 	batch->n = Min(batch->n, CAREFUL_BATCH);
 	error = sl_batch_run(batch);
+	if (error == NULL && batch->failed > 0)
+		careful_until = sl_now_us() + CAREFUL_FOR_US;
 	if (error == NULL)
 		answer_batch(batch);
 	else
@@ -152,7 +154,7 @@ run_plainly(SlBatch *batch)
 
 	batch->looks_up = sl_now_us() < look_up_until;
 	error = sl_batch_run(batch);
-	if (error == NULL || batch->looks_up || !sl_is_known_event(error))
+	if (error == NULL || batch->looks_up || !sl_may_be_known_event(error))
 		return error;
 	look_up_until = sl_now_us() + LOOK_UP_FOR_US;
 	batch->looks_up = true;
@@ -176,14 +178,14 @@ store_gathered(SlBatch *batch)
 		answer_trouble(batch, error);
 	else
 	{
-		if (!sl_is_known_event(error))
+		if (!sl_may_be_known_event(error))
 			careful_until = sl_now_us() + CAREFUL_FOR_US;
 		sl_batch_slow_down();
 		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && batch->n_rows == 1)
 		{
 			batch->known_error = error;
-			batch->known_request = batch->now_request;
-			batch->known_event = batch->now_event;
+			batch->known_request = batch->row_request;
+			batch->known_event = batch->row_event;
 		}
 		store_carefully(batch);
 	}

@@ -182,7 +182,7 @@ extern int sl_payload_split(const char *body, size_t length, JsonbValue ***paylo
 extern void sl_fingerprint(const SlEvent *event, const char *connection, const char *request_id,
 						   TimestampTz received_at, uint8 *fingerprint);
 
-/* Does the payload tell when a change of state happened? If not, see sl_event_insert(). */
+/* Does the payload tell when a change of state happened? If not, see sl_event_row(). */
 extern bool sl_is_timeless_change(const SlEvent *event);
 
 /* From where an event came. */
@@ -252,8 +252,12 @@ extern int sl_events_drop_known(SlEventRow *rows, int n);
  */
 extern int sl_events_insert(SlEventRow *rows, int n, Oid role, bool limited, int64 *id);
 
-/* Does an insertion's error only tell of a repeated delivery? */
-extern bool sl_is_known_event(const ErrorData *error);
+/*
+ * Does an insertion's error tell of a repeated delivery? The first one goes by names, which a user's trigger can
+ * choose as well; the second one looks whether the row that was not inserted is there.
+ */
+extern bool sl_may_be_known_event(const ErrorData *error);
+extern bool sl_event_is_known(SlEventRow *row, const ErrorData *error);
 
 /* The relation, looked up anew after sl_events_forget(), and its name. */
 extern Oid	 sl_events_relation(void);

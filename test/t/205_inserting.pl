@@ -124,6 +124,55 @@ like(sql('SELECT error FROM smartlead_failed_events'), qr/is not as the extensio
 sql('ALTER TABLE smartlead_events ALTER sequence_number TYPE integer');
 like(sql('SET ROLE app; SELECT smartlead_retry_event(id) FROM smartlead_failed_events'), qr/^\d+$/, 'and stored when it is mended');
 
+# Retrying what is there already, though the caller may not see it
+forget();
+my $known = event();
+is(send_event($url, $known), 200, 'an event');
+sql(q{INSERT INTO smartlead_failed_events (received_at, connection, webhook, payload, sqlstate, error)
+	SELECT received_at, connection, webhook, payload, 'XX000', 'made up' FROM smartlead_events;
+	ALTER TABLE smartlead_events ENABLE ROW LEVEL SECURITY;});
+is(sql('SET ROLE app; SELECT smartlead_retry_event(id) IS NULL FROM smartlead_failed_events'), 't', 'is there already');
+is(event_counts($node), '1/0', 'and not among the failed ones any more');
+sql('ALTER TABLE smartlead_events DISABLE ROW LEVEL SECURITY');
+
+# What a trigger sees of the events before its own, in one body
+forget();
+sql(q{SET ROLE app;
+	CREATE FUNCTION work.n_before() RETURNS bigint STABLE LANGUAGE sql AS 'SELECT count(*) FROM public.smartlead_events';
+	CREATE FUNCTION work.count_before() RETURNS trigger STABLE LANGUAGE plpgsql AS $$ BEGIN
+		NEW.subject := work.n_before(); RETURN NEW; END $$;
+	CREATE TRIGGER count_before BEFORE INSERT ON smartlead_events FOR EACH ROW EXECUTE FUNCTION work.count_before();});
+is(send_body($url, '[' . join(',', map { qq({"event_type":"CAMPAIGN_STATUS_CHANGED","campaign_id":7,"campaign_status":"$_"}) }
+			  'DRAFTED', 'ACTIVE', 'PAUSED') . ']'), 200, 'three changes, each a statement of its own');
+is(sql('SELECT string_agg(subject, $$ $$ ORDER BY id) FROM smartlead_events'), '0 1 2', 'each sees those before it');
+sql('DROP TRIGGER count_before ON smartlead_events');
+
+# Whose fault it is: a trigger that violates the very constraints that tell of repetitions, and one that is cut off
+# while the event behind it is being read
+forget();
+sql(q{SET ROLE app;
+	CREATE FUNCTION work.derive() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF NEW.subject = 'derive' THEN
+			INSERT INTO public.smartlead_events (connection, fingerprint, event_at, payload)
+			VALUES ('derived', md5('first contact ' || NEW.lead_email)::uuid, now(), '{}');
+		END IF;
+		RETURN NULL; END $$;
+	CREATE FUNCTION work.sleep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF NEW.subject = 'sleep' THEN PERFORM pg_sleep(60); END IF;
+		RETURN NULL; END $$;
+	CREATE TRIGGER derive AFTER INSERT ON smartlead_events FOR EACH ROW EXECUTE FUNCTION work.derive();
+	CREATE TRIGGER sleep AFTER INSERT ON smartlead_events FOR EACH ROW EXECUTE FUNCTION work.sleep();});
+is(send_event($url, event(subject => 'derive')), 200, "a trigger's own row: number $_") for 1 .. 3;
+is(event_counts($node), '2/2', 'the two that failed are no repetitions');
+is(sql('SELECT DISTINCT sqlstate FROM smartlead_failed_events'), '23505', 'but failed');
+forget();
+is(send_body($url, JSON::PP->new->encode([ event(subject => 'sleep'),
+		{ event_type => 'CAMPAIGN_STATUS_CHANGED', campaign_id => 8, campaign_status => 'ACTIVE' } ])), 200,
+	'one that sleeps, and one behind it');
+is(sql(q{SELECT event_type || ' ' || sqlstate FROM smartlead_failed_events}), 'EMAIL_OPEN 57014', 'the sleeper has failed');
+is(sql('SELECT kind FROM smartlead_events'), 'CAMPAIGN_STATUS_CHANGED', 'the other one is stored');
+sql('DROP TRIGGER derive ON smartlead_events; DROP TRIGGER sleep ON smartlead_events');
+
 # Repetitions among new ones, by the event and by the request
 forget();
 my @known = map { event() } 1 .. 3;
