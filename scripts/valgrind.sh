@@ -62,7 +62,7 @@ run_regress "$stage/regress"
 stop_cluster "$stage"
 wait "$valgrind_pid" || true # the last report is written while it ends
 summary="pg_regress under valgrind: $passed passed, $failed failed"
-ran=$passed
+ran=$passed all_failed=$failed
 
 # The tests of prove start servers of their own, by the pg_ctl of this directory, which takes the postgres that
 # is beside it.
@@ -79,7 +79,7 @@ chmod -R a+rX bin
 chmod a+x bin/postgres
 say "prove"
 bindir=$stage/bin TESTS=${TESTS:-$timeless} run_prove "$stage"
-ran=$((ran + passed))
+ran=$((ran + passed)) all_failed=$((all_failed + failed))
 
 cd "$top"
 rm -rf build/valgrind
@@ -89,3 +89,4 @@ cp -r "$stage/reports" "$stage/server.log" build/valgrind/
 say "$summary"
 say "prove under valgrind: $passed passed, $failed failed"
 perl scripts/valgrind-verdict.pl "$ran" build/valgrind/reports/*.xml
+[ "$all_failed" -eq 0 ] || die "tests have failed"

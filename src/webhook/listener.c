@@ -4,7 +4,7 @@
  *
  * libmicrohttpd runs in the main loop's own thread: its epoll descriptor is one of the things that
  * the loop waits for, and sl_listener_run() does what there is to do. When settings change, the
- * daemon is replaced between two requests. The socket stays unless its address changes, so nobody
+ * daemon is replaced, after what is in the queue has had its answer. The socket stays unless its address changes, so nobody
  * is refused a connection meanwhile. When a new address can't be used, the old one stays in use.
  *
  * Copyright (c) 2026, the smartlead authors
@@ -31,6 +31,12 @@
 #define SPARE_FILES 1200
 
 #define MAX_PEM_SIZE (1024 * 1024)
+
+/* How long what is in the queue may take to be stored before the daemon is stopped. */
+#define SETTLE_US 2000000
+
+/* Runs of the daemon before the queue has its turn. */
+#define MAX_RUNS 64
 
 /* What the daemon was started with. */
 typedef struct InForce
@@ -227,11 +233,30 @@ start_daemon(const InForce *wanted)
 		wanted->certificate != NULL ? tls : plain, MHD_OPTION_END);
 }
 
+/*
+ * Before the daemon is stopped, which ends all connections: what is in the queue gets its answer, and what
+ * comes meanwhile is told to come again. libmicrohttpd would abort if a connection were suspended then.
+ */
+static void
+settle(void)
+{
+	int64 end = sl_now_us() + SETTLE_US;
+
+	sl_queue.closed = true;
+	while (sl_queue.count > 0 && sl_now_us() < end)
+		sl_store_batch();
+	while (sl_queue.count > 0)
+		sl_request_answer(dlist_head_element(SlHttpRequest, node, &sl_queue.requests), 503);
+	sl_listener_run();
+	sl_queue.closed = false;
+}
+
 static void
 stop_daemon(bool keep_socket)
 {
 	if (daemon_ == NULL)
 		return;
+	settle();
 	if (MHD_quiesce_daemon(daemon_) == MHD_INVALID_SOCKET)
 		listen_socket = -1;
 	MHD_stop_daemon(daemon_);
@@ -370,14 +395,17 @@ sl_listener_run(void)
 	if (daemon_ == NULL)
 		return;
 	/*
-	 * An answer takes two runs, one to begin and one to send it, and one more where the connection was
-	 * suspended. Run until nothing is left; but requests in the queue count as something.
+	 * An answer takes two runs, one to begin and one to send it. Run until nothing is left; requests that
+	 * are in the queue count as something, and a run brings no more than a piece of a long body.
 	 */
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < MAX_RUNS; i++)
 	{
+		uint64 taken = sl_queue.taken;
+
 		MHD_run(daemon_);
-		if (MHD_get_timeout(daemon_, &timeout) != MHD_YES || timeout > 0 ||
-			(i > 0 && sl_queue.count > 0))
+		if (MHD_get_timeout(daemon_, &timeout) != MHD_YES || timeout > 0)
+			break;
+		if (i > 0 && sl_queue.count > 0 && (sl_queue.unfinished == 0 || sl_queue.taken == taken))
 			break;
 	}
 }

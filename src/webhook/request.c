@@ -2,8 +2,8 @@
  * webhook/request.c
  *		One HTTP request: what is asked, what is refused, and the body of what is not.
  *
- * Everything here runs within libmicrohttpd's frames: it must not throw, so it calls nothing of the
- * server's that could.
+ * Almost everything here runs within libmicrohttpd's frames: it must not throw, so it calls nothing of
+ * the server's that could.
  *
  * A request that will be refused is still read to its end, if that is not too far, since
  * a client that is cut off while it sends may never see the answer. Of two reasons for a refusal
@@ -27,7 +27,7 @@
 /* A request that waits longer for its answer has its connection suspended. */
 #define LONG_WAIT_US 250000
 
-SlRequestQueue	 sl_queue = {DLIST_STATIC_INIT(sl_queue.requests), 0, 0};
+SlRequestQueue	 sl_queue = {.requests = DLIST_STATIC_INIT(sl_queue.requests)};
 SlReceiverStats *sl_my_stats = NULL;
 
 typedef struct Answer
@@ -245,6 +245,10 @@ take_data(SlHttpRequest *request, const char *data, size_t size)
 
 	if (request->status == 0 && !request->is_health_check)
 	{
+		if (!request->is_unfinished)
+			sl_queue.unfinished++;
+		request->is_unfinished = true;
+		sl_queue.taken += size;
 		if (request->length + size > limit)
 			refuse(request, 413, SL_REFUSED_SIZE);
 		else if (!make_room(request, size))
@@ -261,6 +265,14 @@ take_data(SlHttpRequest *request, const char *data, size_t size)
 	}
 	request->dropped += size;
 	return request->dropped / PATIENCE <= limit;
+}
+
+static void
+set_finished(SlHttpRequest *request)
+{
+	if (request->is_unfinished)
+		sl_queue.unfinished--;
+	request->is_unfinished = false;
 }
 
 /* The HMAC of the body, in hexadecimal digits, with or without "sha256=" before it. */
@@ -314,6 +326,8 @@ finish(SlHttpRequest *request)
 				   request->length == 0 ? SL_REFUSED_JSON : SL_REFUSED_SECRET);
 		else if (!sl_json_guard(request->body, request->length, MAX_JSON_DEPTH))
 			refuse(request, 400, SL_REFUSED_JSON);
+		else if (sl_queue.closed)
+			refuse(request, 503, SL_REFUSED_BUSY);
 		if (request->status != 0)
 			return;
 		sl_count(&sl_my_stats->requests, 1);
@@ -363,7 +377,7 @@ count_answer(int status, int64 latency)
 		sl_count(&sl_my_stats->refused[SL_REFUSED_TOKEN], 1);
 }
 
-/* Takes a request out of the queue; libmicrohttpd sends the answer at its next run. */
+/* Takes a request out of the queue; libmicrohttpd sends the answer in its next runs. */
 void
 sl_request_answer(SlHttpRequest *request, int status)
 {
@@ -372,13 +386,13 @@ sl_request_answer(SlHttpRequest *request, int status)
 	request->queued = false;
 	request->status = status;
 	free_body(request);
-	if (!request->is_health_check)
-		count_answer(status, sl_now_us() - request->arrived_us);
 	if (request->connection == NULL)
 	{
 		free(request);
 		return;
 	}
+	if (!request->is_health_check)
+		count_answer(status, sl_now_us() - request->arrived_us);
 	if (waits_long(request))
 		suspend(request); /* the time limits count from the end of this */
 	if (request->suspended)
@@ -421,6 +435,7 @@ sl_request_handle(void *listener, struct MHD_Connection *connection, const char 
 		*data_size = 0;
 		return go_on ? MHD_YES : MHD_NO;
 	}
+	set_finished(request);
 	if (request->status == 0 && !request->queued)
 		finish(request);
 	else if (request->queued && waits_long(request))
@@ -437,6 +452,7 @@ sl_request_completed(void *listener, struct MHD_Connection *connection, void **s
 	if (request == NULL)
 		return;
 	*state = NULL;
+	set_finished(request);
 	if (request->peer != NULL && !request->peer->shut)
 		sl_peer_waits(request->peer);
 	if (request->queued)

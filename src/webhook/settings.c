@@ -75,7 +75,7 @@ define_address_settings(void)
 int
 sl_client_timeout(int seconds)
 {
-	return Max(seconds, sl_trigger_timeout / 1000 + 2);
+	return Max(seconds, 2 * sl_trigger_timeout / 1000 + 3);
 }
 
 static void
@@ -105,12 +105,12 @@ define_limit_settings(void)
 		64 * 1024, 64, 16 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"smartlead.idle_timeout", "Time after which a silent HTTP connection is closed.",
-		"Never less than smartlead.trigger_timeout and two seconds.", &sl_idle_timeout, 30, 1, 3600,
-		PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+		"Never less than twice smartlead.trigger_timeout and three seconds.", &sl_idle_timeout, 30,
+		1, 3600, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"smartlead.request_timeout", "Time that a client may take to send one request.",
 		"From the connection's opening or the last answer to the end of the body. Never less than "
-		"smartlead.trigger_timeout and two seconds.",
+		"twice smartlead.trigger_timeout and three seconds.",
 		&sl_request_timeout, 60, 1, 3600, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 }
 

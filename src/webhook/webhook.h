@@ -53,8 +53,8 @@ extern int	 sl_request_timeout; /* seconds */
 extern int	 sl_max_batch;
 
 /*
- * A client's time limit, which is no shorter than that of a trigger: what a client has sent may lie unread so
- * long, because the receiver is busy.
+ * A client's time limit, which is no shorter than that of two triggers: what a client has sent may lie unread
+ * so long, because the receiver is busy with a batch that fails and is done again.
  */
 extern int sl_client_timeout(int seconds);
 
@@ -284,6 +284,7 @@ typedef struct SlHttpRequest
 	int					   status; /* of the answer; 0: not decided yet */
 	SlRefusal			   refusal;
 	bool				   is_health_check;
+	bool				   is_unfinished; /* a part of the body is here */
 	bool				   queued;
 	bool				   suspended;
 	uint8				   token_hash[SL_HASH_LENGTH];
@@ -302,7 +303,10 @@ typedef struct SlRequestQueue
 {
 	dlist_head requests;
 	int		   count;
-	size_t	   bytes; /* of all bodies in memory, incomplete ones too */
+	size_t	   bytes;	   /* of all bodies in memory, incomplete ones too */
+	int		   unfinished; /* requests of whose bodies only a part is here */
+	uint64	   taken;	   /* bytes of bodies, ever */
+	bool	   closed;	   /* whoever wants to be in it shall come again later */
 } SlRequestQueue;
 
 extern SlRequestQueue sl_queue;

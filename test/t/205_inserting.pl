@@ -5,6 +5,7 @@ use warnings;
 
 use IO::Socket::INET;
 use JSON::PP;
+use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -218,8 +219,8 @@ forget();
 sql(q{SET ROLE app; CREATE FUNCTION work.slow() RETURNS trigger LANGUAGE plpgsql AS
 	'BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END';
 	CREATE TRIGGER slow AFTER INSERT ON smartlead_events FOR EACH ROW EXECUTE FUNCTION work.slow();});
-is(send_at_once($url, map { event() } 1 .. 5), join(' ', (200) x 5), 'events are answered that wait longer than clients may');
-is(event_counts($node), '5/0', 'once they are stored');
+is(send_at_once($url, map { event() } 1 .. 9), join(' ', (200) x 9), 'events are answered that wait longer than clients may');
+is(event_counts($node), '9/0', 'once they are stored');
 
 # Clients that don't wait for their answers
 my @sockets;
@@ -240,6 +241,49 @@ ok(wait_until(sub { sql(q{SELECT count(*) FROM smartlead_events WHERE subject = 
 	'whose clients are gone are stored');
 is(send_event($url, event()), 200, 'the receiver goes on');
 sql('DROP TRIGGER slow ON smartlead_events');
+
+# Settings that change while requests wait, so that their connections must be closed
+forget();
+sql(q{SET ROLE app; CREATE OR REPLACE FUNCTION work.slow() RETURNS trigger LANGUAGE plpgsql AS
+	'BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END';
+	CREATE TRIGGER slow AFTER INSERT ON smartlead_events FOR EACH ROW EXECUTE FUNCTION work.slow();});
+my $pid = receiver_pid($node);
+my $reloader = fork // die;
+if ($reloader == 0)
+{
+	for my $limit (1999, 1998)
+	{
+		select undef, undef, undef, 1.5;
+		system 'psql', '-Xq', '-d', $node->connstr('postgres'), '-c', "ALTER SYSTEM SET smartlead.max_connections = $limit",
+		  '-c', 'SELECT pg_reload_conf()', '-o', '/dev/null';
+	}
+	POSIX::_exit(0);
+}
+my @statuses = split / /, send_at_once($url, map { event() } 1 .. 40);
+waitpid $reloader, 0;
+is(scalar(grep { $_ == 200 || $_ == 503 } @statuses), 40, 'forty clients are answered, some of them that they should come again');
+cmp_ok(scalar(grep { $_ == 200 } @statuses), '>', 5, 'others that they are stored');
+is(event_counts($node), scalar(grep { $_ == 200 } @statuses) . '/0', 'and those are');
+is(receiver_pid($node), $pid, 'by the same receiver');
+is($node->safe_psql('postgres', 'SHOW smartlead.max_connections'), 1998, 'which has other limits now');
+
+# A long body among slow batches
+my @small = map {
+	my $child = fork // die;
+	if ($child == 0)
+	{
+		my $n = 0;
+		send_event($url, { %{ event() }, stats_id => "small $$ " . $n++ }) while $n < 30 && getppid() != 1;
+		POSIX::_exit(0);
+	}
+	$child;
+} 1 .. 3;
+is(send_event($url, event(subject => 'long', text => 'x' x 4_000_000)), 200, 'a long body is read among slow batches');
+kill 'TERM', @small;
+waitpid $_, 0 for @small;
+is(sql(q{SELECT count(*) FROM smartlead_events WHERE subject = 'long'}), 1, 'and stored');
+sql('DROP TRIGGER slow ON smartlead_events');
+ok(receiver_listens($port), 'the receiver goes on');
 
 # Payloads as the server itself reads them
 forget();
@@ -264,6 +308,22 @@ is(sql(q{SELECT count(*) FROM smartlead_events, jsonb_object_keys(payload->'valu
 is(send_body($url, $_), 200, "a body that is no object: $_") for '7', '"text"', 'null', '[]', '[3,[4]]';
 is(sql(q{SELECT string_agg(payload::text, ' ' ORDER BY id) FROM (SELECT id, payload FROM smartlead_events ORDER BY id DESC LIMIT 5) AS last}),
 	'7 "text" null 3 [4]', 'is kept as well');
+
+# The extension goes while requests wait
+forget();
+sql(q{SET ROLE app; CREATE TRIGGER slow AFTER INSERT ON smartlead_events FOR EACH ROW EXECUTE FUNCTION work.slow();});
+my $dropper = fork // die;
+if ($dropper == 0)
+{
+	select undef, undef, undef, 1;
+	system 'psql', '-Xq', '-d', $node->connstr('postgres'), '-c', 'SET client_min_messages = error; DROP EXTENSION smartlead CASCADE';
+	POSIX::_exit(0);
+}
+@statuses = split / /, send_at_once($url, map { event() } 1 .. 20);
+waitpid $dropper, 0;
+is(scalar(grep { $_ == 200 || $_ == 503 || $_ == 404 || $_ == 599 } @statuses), 20, 'the extension is dropped while requests wait');
+cmp_ok(scalar(grep { $_ == 200 } @statuses), '<', 20, 'which not all of them survive');
+unlike(slurp_file($node->logfile), qr/terminated by signal/, 'but all processes do');
 
 $node->stop;
 done_testing();

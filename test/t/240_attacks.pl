@@ -21,6 +21,7 @@ my $slow = 1000;
 
 my ($node, $port) = webhook_node('attacks',
 	settings => "smartlead.max_connections = 800\nsmartlead.idle_timeout = 5\nsmartlead.request_timeout = 8\n"
+	  . "smartlead.trigger_timeout = '1s'\n"
 	  . "smartlead.max_body_size = '256kB'\nsmartlead.max_queue_size = '16MB'");
 my $url = webhook_url($node);
 my ($path) = $url =~ m{^http://[^/]+(/.*)$};
