@@ -20,7 +20,10 @@
 
 #include "table/insertion.h"
 
-/* Values are written as they are: a column of another type would be read as something that it is not. */
+/*
+ * Values are written as they are: a column of another type would be read as something that it is
+ * not.
+ */
 static void
 check_columns(Relation relation, const Oid *types, int given)
 {

@@ -2,8 +2,8 @@
  * table/insertion.h
  *		Rows into a table of ours as by one INSERT, without a plan.
  *
- * Triggers of all kinds, defaults, constraints and indexes are heeded as by an INSERT. Privileges, rules and
- * row security are not: whoever inserts decides on them first.
+ * Triggers of all kinds, defaults, constraints and indexes are heeded as by an INSERT. Privileges,
+ * rules and row security are not: whoever inserts decides on them first.
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -29,16 +29,16 @@ typedef struct SlInsertion
 } SlInsertion;
 
 /*
- * Begins, and runs triggers that are to be run before the statement. "types" are those of the columns that each
- * row is given, the table's first ones. The relation must stay open and locked until the end. What an error
- * leaves is released with the memory context and the transaction.
+ * Begins, and runs triggers that are to be run before the statement. "types" are those of the
+ * columns that each row is given, the table's first ones. The relation must stay open and locked
+ * until the end. What an error leaves is released with the memory context and the transaction.
  */
 extern void sl_insertion_begin(SlInsertion *insertion, Relation relation, const Oid *types,
 							   int given);
 
 /*
- * Inserts a row; values and nulls are those of the given columns. False: a trigger has dropped it. A
- * repeated value in a unique index is an error.
+ * Inserts a row; values and nulls are those of the given columns. False: a trigger has dropped it.
+ * A repeated value in a unique index is an error.
  */
 extern bool sl_insertion_row(SlInsertion *insertion, const Datum *values, const bool *nulls);
 

@@ -2,8 +2,8 @@
  * webhook/insert.c
  *		Rows into smartlead_events: each event once, as the role whose events they are, and announced.
  *
- * To look whether an event is there before it is inserted costs an eighth of the insertion, and repetitions
- * are rare: so inserting a repetition is an error, and who expects some looks first.
+ * To look whether an event is there before it is inserted costs an eighth of the insertion, and
+ * repetitions are rare: so inserting a repetition is an error, and who expects some looks first.
  *
  * Copyright (c) 2026, the smartlead authors
  */

@@ -4,8 +4,9 @@
  *
  * libmicrohttpd runs in the main loop's own thread: its epoll descriptor is one of the things that
  * the loop waits for, and sl_listener_run() does what there is to do. When settings change, the
- * daemon is replaced, after what is in the queue has had its answer. The socket stays unless its address changes, so nobody
- * is refused a connection meanwhile. When a new address can't be used, the old one stays in use.
+ * daemon is replaced, after what is in the queue has had its answer. The socket stays unless its
+ * address changes, so nobody is refused a connection meanwhile. When a new address can't be used,
+ * the old one stays in use.
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -234,8 +235,9 @@ start_daemon(const InForce *wanted)
 }
 
 /*
- * Before the daemon is stopped, which ends all connections: what is in the queue gets its answer, and what
- * comes meanwhile is told to come again. libmicrohttpd would abort if a connection were suspended then.
+ * Before the daemon is stopped, which ends all connections: what is in the queue gets its answer,
+ * and what comes meanwhile is told to come again. libmicrohttpd would abort if a connection were
+ * suspended then.
  */
 static void
 settle(void)
@@ -395,8 +397,9 @@ sl_listener_run(void)
 	if (daemon_ == NULL)
 		return;
 	/*
-	 * An answer takes two runs, one to begin and one to send it. Run until nothing is left; requests that
-	 * are in the queue count as something, and a run brings no more than a piece of a long body.
+	 * An answer takes two runs, one to begin and one to send it. Run until nothing is left;
+	 * requests that are in the queue count as something, and a run brings no more than a piece of a
+	 * long body.
 	 */
 	for (int i = 0; i < MAX_RUNS; i++)
 	{

@@ -134,9 +134,9 @@ refresh_tokens(Receiver *receiver)
 }
 
 /*
- * Clients that have just been answered will be back soon, and what a commit costs besides its events is
- * as much as several of them cost. So a batch waits a moment for most of those who may be in it. A lone
- * client doesn't wait.
+ * Clients that have just been answered will be back soon, and what a commit costs besides its
+ * events is as much as several of them cost. So a batch waits a moment for most of those who may be
+ * in it. A lone client doesn't wait.
  */
 static void
 gather(Receiver *receiver)

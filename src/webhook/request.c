@@ -2,8 +2,8 @@
  * webhook/request.c
  *		One HTTP request: what is asked, what is refused, and the body of what is not.
  *
- * Almost everything here runs within libmicrohttpd's frames: it must not throw, so it calls nothing of
- * the server's that could.
+ * Almost everything here runs within libmicrohttpd's frames: it must not throw, so it calls nothing
+ * of the server's that could.
  *
  * A request that will be refused is still read to its end, if that is not too far, since
  * a client that is cut off while it sends may never see the answer. Of two reasons for a refusal
@@ -21,7 +21,9 @@
 
 #define MAX_JSON_DEPTH 256
 
-/* So many times the limit of a body is read from a request that is refused, before it is cut off. */
+/*
+ * So many times the limit of a body is read from a request that is refused, before it is cut off.
+ */
 #define PATIENCE 4
 
 /* A request that waits longer for its answer has its connection suspended. */
@@ -346,9 +348,9 @@ waits_long(const SlHttpRequest *request)
 }
 
 /*
- * libmicrohttpd asks at each run whether a queued request has its answer. Not to be asked, and to be
- * safe from its time limits, a connection can be suspended; but that and its end cost three system
- * calls, more than to be asked once or twice. So only those that wait long are.
+ * libmicrohttpd asks at each run whether a queued request has its answer. Not to be asked, and to
+ * be safe from its time limits, a connection can be suspended; but that and its end cost three
+ * system calls, more than to be asked once or twice. So only those that wait long are.
  */
 static void
 suspend(SlHttpRequest *request)

@@ -6,19 +6,19 @@
  * event waits for one commit, and under load hundreds share one. A transaction holds the events of
  * one role only, so that nobody's trigger sees others' work half done.
  *
- * A batch is inserted as if all its events were new. When one isn't, the batch is done again, and for a
- * while events are looked up before they are inserted.
+ * A batch is inserted as if all its events were new. When one isn't, the batch is done again, and
+ * for a while events are looked up before they are inserted.
  *
- * When something else in a batch fails, nothing of it counts, and it is done again in the careful way:
- * each event in a subtransaction, so that one that fails takes nothing along; it is recorded in
- * smartlead_failed_events in the same transaction. For a while the receiver stays careful, since
- * where one trigger fails more will. What can't be helped within a batch (a deadlock, a failing commit)
- * is tried for each request alone.
+ * When something else in a batch fails, nothing of it counts, and it is done again in the careful
+ * way: each event in a subtransaction, so that one that fails takes nothing along; it is recorded
+ * in smartlead_failed_events in the same transaction. For a while the receiver stays careful, since
+ * where one trigger fails more will. What can't be helped within a batch (a deadlock, a failing
+ * commit) is tried for each request alone.
  *
  * Errors are of three sorts. Those of the data and of triggers: the event is recorded, and answered
  * like a stored one, because sending it again would not help. Passing ones: tried again. Those of
- * the server (read-only, no room): answered 503, for Smartlead to send it again. Nothing is answered
- * 200 that is in neither table.
+ * the server (read-only, no room): answered 503, for Smartlead to send it again. Nothing is
+ * answered 200 that is in neither table.
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -36,7 +36,9 @@
 #define TRIES 3
 #define PROBE_EVERY_US 1000000
 
-/* After the server's own trouble, a health check says so for as long, if no event has come since. */
+/*
+ * After the server's own trouble, a health check says so for as long, if no event has come since.
+ */
 #define TROUBLE_LASTS_US 10000000
 
 bool sl_store_wants_probe = false;

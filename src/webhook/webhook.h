@@ -4,12 +4,12 @@
  *
  * The way of an event: listener.c (sockets, libmicrohttpd) → request.c (one HTTP request: limits,
  * what is refused, the body) → queue → store.c (what is stored together, and what is done when that
- * fails) → batch.c (the transaction) with payload.c (JSON to columns), fingerprint.c (what identifies
- * the event), insert.c (the row, as the subscriber) and failed.c (what couldn't be stored) → the
- * answer, after the commit. receiver.c is the main loop.
+ * fails) → batch.c (the transaction) with payload.c (JSON to columns), fingerprint.c (what
+ * identifies the event), insert.c (the row, as the subscriber) and failed.c (what couldn't be
+ * stored) → the answer, after the commit. receiver.c is the main loop.
  *
- * Functions of listener.c, request.c and peers.c that libmicrohttpd calls run within its frames: they
- * never throw, and use malloc.
+ * Functions of listener.c, request.c and peers.c that libmicrohttpd calls run within its frames:
+ * they never throw, and use malloc.
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -53,8 +53,8 @@ extern int	 sl_request_timeout; /* seconds */
 extern int	 sl_max_batch;
 
 /*
- * A client's time limit, which is no shorter than that of two triggers: what a client has sent may lie unread
- * so long, because the receiver is busy with a batch that fails and is done again.
+ * A client's time limit, which is no shorter than that of two triggers: what a client has sent may
+ * lie unread so long, because the receiver is busy with a batch that fails and is done again.
  */
 extern int sl_client_timeout(int seconds);
 
@@ -141,15 +141,18 @@ extern bool sl_same_bytes(const void *a, const void *b, size_t length);
 extern bool sl_json_guard(char *text, size_t length, int max_depth);
 
 /*
- * The value of a text that the guard has let pass and that ends with a NUL. Objects are as in jsonb: the
- * members sorted, each name once. The text must stay as long as the value. Throws what jsonb can't hold.
+ * The value of a text that the guard has let pass and that ends with a NUL. Objects are as in
+ * jsonb: the members sorted, each name once. The text must stay as long as the value. Throws what
+ * jsonb can't hold.
  */
 extern JsonbValue *sl_json_build(const char *text, size_t length);
 
 /* The same of a jsonb. */
 extern JsonbValue *sl_jsonb_open(Jsonb *jsonb);
 
-/* An event as columns. Strings are palloc'd in the server's encoding; NULL: the payload has none. */
+/*
+ * An event as columns. Strings are palloc'd in the server's encoding; NULL: the payload has none.
+ */
 typedef struct SlEvent
 {
 	char	   *event_type; /* as it came */
@@ -240,21 +243,22 @@ typedef struct SlEventRow
 extern void sl_event_row(const SlEvent *event, const SlSource *source, SlEventRow *row);
 
 /*
- * Takes those out whose event is there already, in the table or among themselves, by the event or by the
- * request's id. Returns how many are left. In a transaction and SPI.
+ * Takes those out whose event is there already, in the table or among themselves, by the event or
+ * by the request's id. Returns how many are left. In a transaction and SPI.
  */
 extern int sl_events_drop_known(SlEventRow *rows, int n);
 
 /*
- * Inserts rows as a role, and announces them. Returns their number without those that a trigger has dropped;
- * *id, if given, is the first one's. An event that is there already makes an error. "limited": within
- * smartlead.trigger_timeout, as a receiver must. In a transaction and SPI.
+ * Inserts rows as a role, and announces them. Returns their number without those that a trigger has
+ * dropped; *id, if given, is the first one's. An event that is there already makes an error.
+ * "limited": within smartlead.trigger_timeout, as a receiver must. In a transaction and SPI.
  */
 extern int sl_events_insert(SlEventRow *rows, int n, Oid role, bool limited, int64 *id);
 
 /*
- * Does an insertion's error tell of a repeated delivery? The first one goes by names, which a user's trigger can
- * choose as well; the second one looks whether the row that was not inserted is there.
+ * Does an insertion's error tell of a repeated delivery? The first one goes by names, which a
+ * user's trigger can choose as well; the second one looks whether the row that was not inserted is
+ * there.
  */
 extern bool sl_may_be_known_event(const ErrorData *error);
 extern bool sl_event_is_known(SlEventRow *row, const ErrorData *error);

@@ -140,8 +140,8 @@ extern void sl_become_user(Oid user, SlUserContext *saved);
 extern void sl_become_oneself(const SlUserContext *saved);
 
 /*
- * Does something in a subtransaction. NULL: it is done; else the error, in the caller's memory context, and
- * nothing of it counts.
+ * Does something in a subtransaction. NULL: it is done; else the error, in the caller's memory
+ * context, and nothing of it counts.
  */
 extern ErrorData *sl_attempt(void (*action)(void *argument), void *argument);
 
