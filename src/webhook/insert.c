@@ -157,7 +157,8 @@ look_up(const SlEventRow *rows, int n, bool *known)
 					 " pg_catalog.unnest($3)) WITH ORDINALITY AS a(fingerprint, request_id,"
 					 " connection, n) WHERE EXISTS (SELECT FROM %s e WHERE e.fingerprint"
 					 " OPERATOR(pg_catalog.=) a.fingerprint) OR EXISTS (SELECT FROM %s e WHERE"
-					 " e.request_id OPERATOR(pg_catalog.=) a.request_id COLLATE \"C\" AND"
+					 " e.request_id OPERATOR(pg_catalog.=) a.request_id COLLATE pg_catalog.\"C\""
+					 " AND"
 					 " e.connection OPERATOR(pg_catalog.=) a.connection)",
 					 name, name),
 			lengthof(types), types, values, NULL, false, 0) != SPI_OK_SELECT)

@@ -114,6 +114,10 @@ sql(q{ALTER TABLE smartlead_events DROP CONSTRAINT polite; ALTER TABLE smartlead
 is(send_event($url, event()), 200, 'with row security on');
 is(event_counts($node), '3/1', 'events arrive');
 is(sql(q{SET ROLE app; SELECT count(*) FROM smartlead_events}), 0, 'though nobody may read them yet');
+sql('CREATE RULE nothing AS ON INSERT TO smartlead_events DO INSTEAD NOTHING');
+is(send_event($url, event()), 200, 'with a rule');
+is(event_counts($node), '4/1', 'they arrive, too');
+sql('DROP RULE nothing ON smartlead_events');
 sql('ALTER TABLE smartlead_events DISABLE ROW LEVEL SECURITY');
 
 # A table that somebody has changed
