@@ -16,6 +16,7 @@
 
 #include "http/redact.h"
 #include "http/transfer.h"
+#include "json/json.h"
 
 #define USER_AGENT "smartlead-postgresql/" SMARTLEAD_VERSION
 
@@ -341,6 +342,19 @@ count_attempt(SlTransfer *transfer)
 	sl_rate_done(&transfer->ticket, transfer->sent_at, GetCurrentTimestamp());
 }
 
+/* The seconds that a refusal's body may tell in place of a header, or -1. */
+static int
+retry_after_in_body(const SlResponse *response)
+{
+	const char	*why;
+	const cJSON *root = sl_json_parse(response->body, response->body_length, &why);
+	int64		 seconds;
+
+	if (!sl_json_bigint(sl_json_member(sl_json_member(root, "error"), "retry_after"), &seconds))
+		return -1;
+	return seconds > 0 ? (int) Min(seconds, INT_MAX) : -1;
+}
+
 /* Reads what came of the attempt into the response, before libcurl's handle goes. */
 void
 sl_attempt_read(SlTransfer *transfer, CURLcode code)
@@ -368,6 +382,8 @@ sl_attempt_read(SlTransfer *transfer, CURLcode code)
 		response->content_type = content_type != NULL ? pstrdup(content_type) : NULL;
 		response->body = transfer->body != NULL ? transfer->body : "";
 		response->body_length = transfer->body_length;
+		if (status == 429 && response->retry_after < 0)
+			response->retry_after = retry_after_in_body(response);
 	}
 	else
 	{

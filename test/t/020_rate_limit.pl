@@ -99,6 +99,19 @@ my @at = map { $_->{at} } @{ sandbox_get('/_sandbox/log') };
 is(scalar @at, 5, 'with one request more than calls');
 cmp_ok(min(@at[ 1 .. 4 ]) - $at[0], '>=', 1990, 'none was sent before the time that it named');
 
+# The newer documentation's refusal tells it in its body alone.
+sandbox_post('/_sandbox/reset');
+sandbox_post(
+	'/_sandbox/fault',
+	{
+		kind => 'status',
+		status => 429,
+		body => '{"error":{"code":"RATE_LIMIT_EXCEEDED","message":"Rate limit exceeded","retry_after":2}}'
+	});
+is(calls($node, 1, $four[0]), '00000', 'a refusal whose body tells when is waited out');
+@at = map { $_->{at} } @{ sandbox_get('/_sandbox/log') };
+cmp_ok($at[1] - $at[0], '>=', 1990, 'for as long as that');
+
 # Refused without a word about when: later and later.
 sandbox_post('/_sandbox/reset');
 sandbox_post('/_sandbox/fault', { kind => 'status', status => 429, times => 2 });
