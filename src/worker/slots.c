@@ -62,6 +62,7 @@ release_slot(int code, Datum arg)
 	my_slot->pid = 0;
 	my_slot->latch = NULL;
 	my_slot->address[0] = '\0';
+	my_slot->trouble[0] = '\0';
 	if (my_slot->state != SL_WORKER_NO_EXTENSION)
 		my_slot->state = SL_WORKER_STOPPED;
 	SpinLockRelease(&workers->mutex);
