@@ -1,10 +1,12 @@
 /*
  * compat.c
- *		Functions whose insides differ between the PostgreSQL versions 13 to 18.
+ *		Functions whose insides differ between versions of PostgreSQL (13 to 18) and of libraries.
  *
  * Copyright (c) 2026, the smartlead authors
  */
 #include "smartlead.h"
+
+#include <openssl/evp.h>
 
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
@@ -132,6 +134,20 @@ sl_insert_index_entries(ResultRelInfo *target, EState *estate, TupleTableSlot *s
 #else
 	return ExecInsertIndexTuples(slot, estate, false, NULL, NIL);
 #endif
+}
+
+bool
+sl_sha256(const void *data, size_t length, uint8 *hash)
+{
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+	static EVP_MD *algorithm = NULL;
+
+	if (algorithm == NULL)
+		algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
+#else
+	const EVP_MD *algorithm = EVP_sha256();
+#endif
+	return algorithm != NULL && EVP_Digest(data, length, hash, NULL, algorithm, NULL) == 1;
 }
 
 #if PG_VERSION_NUM < 150000

@@ -1,6 +1,6 @@
 /*
  * compat.h
- *		Every difference between the PostgreSQL versions 13 to 18 that we meet.
+ *		Every difference between the versions of PostgreSQL (13 to 18) and of libraries that we meet.
  *
  * Nothing outside this file looks at PG_VERSION_NUM.
  *
@@ -129,6 +129,12 @@ extern bool sl_parse_timestamptz(const char *text, TimestampTz *result);
 #else
 #define sl_log_transactional_message(prefix) LogLogicalMessage((prefix), "", 0, true)
 #endif
+
+/*
+ * OpenSSL 3 looks an algorithm up at each use of it by name, which takes longer than to hash
+ * something short: here it is looked up once. False: there was no memory for it.
+ */
+extern bool sl_sha256(const void *data, size_t length, uint8 *hash);
 
 /* libcurl 7.87: a name look-up under way need not be waited for. */
 #define SL_CURL_HAS_QUICK_EXIT (LIBCURL_VERSION_NUM >= 0x075700)

@@ -23,8 +23,6 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
-#include <openssl/sha.h>
-
 #include "connection/connection.h"
 #include "connection/options.h"
 
@@ -183,7 +181,7 @@ sl_connection_resolve(const char *name, Oid user)
 	sl_rate_parse(DEFAULT_RATE_LIMIT, &connection->rate_limit, &unused);
 	sl_options_apply(connection, server->options);
 	apply_mapping(connection);
-	SHA256((const unsigned char *) connection->api_key, strlen(connection->api_key),
-		   connection->key_hash);
+	if (!sl_sha256(connection->api_key, strlen(connection->api_key), connection->key_hash))
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	return connection;
 }

@@ -185,6 +185,7 @@ begin(SlHttpRequest *request, const char *url, const char *method)
 	uint64				   length_told = announced == NULL ? 0 : strtoull(announced, NULL, 10);
 	bool				   too_long = length_told > limit;
 	bool				   hopeless = length_told / PATIENCE > limit;
+	bool				   is_hashed;
 
 	if (!length_is_clear(connection))
 	{
@@ -198,8 +199,8 @@ begin(SlHttpRequest *request, const char *url, const char *method)
 			refuse(request, 413, SL_REFUSED_SIZE);
 		return !hopeless;
 	}
-	sl_token_hash(name, length, request->token_hash);
-	if (length != SL_TOKEN_LENGTH ||
+	is_hashed = sl_token_hash(name, length, request->token_hash);
+	if (length != SL_TOKEN_LENGTH || !is_hashed ||
 		sl_token_find(request->token_hash, request->received_at) == NULL)
 		refuse(request, 404, SL_REFUSED_TOKEN);
 	else if (strcmp(method, "POST") != 0)

@@ -6,8 +6,6 @@
  */
 #include "smartlead.h"
 
-#include <openssl/sha.h>
-
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
@@ -82,7 +80,6 @@ chain_fingerprint(const SlEvent *event, const SlSource *source, uint8 *fingerpri
 	HeapTuple	row;
 	SlEvent		last;
 	uint8		last_own[SL_FINGERPRINT_LENGTH];
-	uint8		hash[SHA256_DIGEST_LENGTH];
 	uint8		both[SL_FINGERPRINT_LENGTH + sizeof(int64)];
 	int64		id;
 	TimestampTz received_at;
@@ -103,8 +100,7 @@ chain_fingerprint(const SlEvent *event, const SlSource *source, uint8 *fingerpri
 	{
 		memcpy(both, fingerprint, SL_FINGERPRINT_LENGTH);
 		memcpy(both + SL_FINGERPRINT_LENGTH, &id, sizeof(id));
-		SHA256(both, sizeof(both), hash);
-		memcpy(fingerprint, hash, SL_FINGERPRINT_LENGTH);
+		sl_fingerprint_of(both, sizeof(both), fingerprint);
 	}
 	SPI_freetuptable(SPI_tuptable);
 }

@@ -11,8 +11,6 @@
  */
 #include "smartlead.h"
 
-#include <openssl/sha.h>
-
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
@@ -30,10 +28,10 @@ static bool			 stale = true;
 static Oid			 token_relation = InvalidOid;
 static Oid			 webhook_relation = InvalidOid;
 
-void
+bool
 sl_token_hash(const char *text, size_t length, uint8 *hash)
 {
-	SHA256((const unsigned char *) text, length, hash);
+	return sl_sha256(text, length, hash);
 }
 
 /* Compares in a time that doesn't depend on where the difference is. */
@@ -66,7 +64,8 @@ sl_token_make(char *text, uint8 *hash)
 		text[i] = digits[(pair >> (10 - bit % 8)) & 0x3f];
 	}
 	text[SL_TOKEN_LENGTH] = '\0';
-	sl_token_hash(text, SL_TOKEN_LENGTH, hash);
+	if (!sl_token_hash(text, SL_TOKEN_LENGTH, hash))
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 }
 
 static void

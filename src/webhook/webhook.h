@@ -130,7 +130,9 @@ extern bool sl_tokens_refresh(void);
 /* The token of that hash if it is valid at that time, or NULL. Never throws. */
 extern const SlToken *sl_token_find(const uint8 *hash, TimestampTz now);
 
-extern void sl_token_hash(const char *text, size_t length, uint8 *hash);
+/* False: there was no memory for it. Never throws. */
+extern bool sl_token_hash(const char *text, size_t length, uint8 *hash);
+
 extern void sl_token_make(char *text, uint8 *hash);
 extern bool sl_same_bytes(const void *a, const void *b, size_t length);
 
@@ -184,6 +186,9 @@ extern int sl_payload_split(const char *body, size_t length, JsonbValue ***paylo
 /* What identifies the event among those of a connection. */
 extern void sl_fingerprint(const SlEvent *event, const char *connection, const char *request_id,
 						   TimestampTz received_at, uint8 *fingerprint);
+
+/* The fingerprint of some bytes. */
+extern void sl_fingerprint_of(const void *bytes, size_t length, uint8 *fingerprint);
 
 /* Does the payload tell when a change of state happened? If not, see sl_event_row(). */
 extern bool sl_is_timeless_change(const SlEvent *event);

@@ -197,6 +197,13 @@ is(event_counts($node), '9/0', 'is another event');
 is(stat_of($node, 'stored') + stat_of($node, 'duplicates') + stat_of($node, 'failed'), stat_of($node, 'received'),
 	'the counters add up');
 
+# What happens at about the same time lies close together in the index of fingerprints
+forget();
+my @times = map { sprintf '2026-%02d-11T%02d:00:00.%03dZ', 12 - $_ % 12, $_ % 24, $_ } 1 .. 30;
+is(send_event($url, event(event_timestamp => $_)), 200, "an event of $_") for @times;
+is(sql('SELECT string_agg(event_at::text, chr(10) ORDER BY fingerprint) = string_agg(event_at::text, chr(10) ORDER BY event_at)
+	FROM smartlead_events'), 't', 'fingerprints are in the order of events');
+
 # The same event to several receivers at the same time
 forget();
 sql('ALTER SYSTEM SET smartlead.receivers = 3');
