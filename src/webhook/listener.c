@@ -39,6 +39,9 @@
 /* Runs of the daemon before the queue has its turn. */
 #define MAX_RUNS 64
 
+/* To begin, send and end an answer. */
+#define RUNS_TO_ANSWER 3
+
 /* What the daemon was started with. */
 typedef struct InForce
 {
@@ -389,6 +392,12 @@ sl_listener_timeout(void)
 	return sweep < 0 ? (long) timeout : Min(sweep, (long) timeout);
 }
 
+/*
+ * Run until nothing is left to do. Requests in the queue always count as something, so while there
+ * are any, go on only as long as runs bring something: answers, which take a run to begin, one to
+ * send and one to end, and the next requests behind them; or more of a long body, of which a run
+ * brings a piece.
+ */
 void
 sl_listener_run(void)
 {
@@ -396,19 +405,17 @@ sl_listener_run(void)
 
 	if (daemon_ == NULL)
 		return;
-	/*
-	 * An answer takes two runs, one to begin and one to send it. Run until nothing is left;
-	 * requests that are in the queue count as something, and a run brings no more than a piece of a
-	 * long body.
-	 */
-	for (int i = 0; i < MAX_RUNS; i++)
+	for (int i = 1; i <= MAX_RUNS; i++)
 	{
-		uint64 taken = sl_queue.taken;
+		uint64 taken = sl_queue.taken, ended = sl_queue.ended;
+		bool   is_answering, is_reading;
 
 		MHD_run(daemon_);
 		if (MHD_get_timeout(daemon_, &timeout) != MHD_YES || timeout > 0)
 			break;
-		if (i > 0 && sl_queue.count > 0 && (sl_queue.unfinished == 0 || sl_queue.taken == taken))
+		is_answering = sl_queue.ended != ended || (sl_queue.answering > 0 && i < RUNS_TO_ANSWER);
+		is_reading = sl_queue.taken != taken && sl_queue.unfinished > 0;
+		if (sl_queue.count > 0 && !is_answering && !is_reading)
 			break;
 	}
 }

@@ -25,6 +25,9 @@
 /* How long a batch may wait for the requests of those who have just been answered. */
 #define GATHER_US 500
 
+/* A batch of so many waits for no more. */
+#define ENOUGH_REQUESTS 64
+
 /* How long requests may keep the receiver from everything else. */
 #define SERVE_US 100000
 #define FIRST_PAUSE_MS 1000
@@ -119,7 +122,10 @@ heed_signals(Receiver *receiver)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
-		receiver->listen_at = receiver->look_around_at = sl_now_us();
+		receiver->look_around_at = sl_now_us();
+		/* One too many is about to be ended, and leaves the address to the others. */
+		if (receiver->slot->number < sl_receivers)
+			receiver->listen_at = receiver->look_around_at;
 	}
 }
 
@@ -135,8 +141,8 @@ refresh_tokens(Receiver *receiver)
 
 /*
  * Clients that have just been answered will be back soon, and what a commit costs besides its
- * events is as much as several of them cost. So a batch waits a moment for most of those who may be
- * in it. A lone client doesn't wait.
+ * events is as much as several of them cost. So a batch waits a moment for those who may be in it. A
+ * lone client doesn't wait.
  */
 static void
 gather(Receiver *receiver)
@@ -144,7 +150,7 @@ gather(Receiver *receiver)
 	int64	  end = sl_now_us() + GATHER_US;
 	WaitEvent happened;
 
-	while (sl_queue.count < receiver->expected * 3 / 4 && sl_now_us() < end)
+	while (sl_queue.count < Min(receiver->expected, ENOUGH_REQUESTS) && sl_now_us() < end)
 	{
 		if (WaitEventSetWait(receiver->events, 1, &happened, 1, receiver->wait_event) == 0 ||
 			happened.events != WL_SOCKET_READABLE)

@@ -380,6 +380,19 @@ count_answer(int status, int64 latency)
 		sl_count(&sl_my_stats->refused[SL_REFUSED_TOKEN], 1);
 }
 
+static void
+set_answering(SlHttpRequest *request, bool answering)
+{
+	if (answering && !request->answering)
+		sl_queue.answering++;
+	if (!answering && request->answering)
+	{
+		sl_queue.answering--;
+		sl_queue.ended++;
+	}
+	request->answering = answering;
+}
+
 /* Takes a request out of the queue; libmicrohttpd sends the answer in its next runs. */
 void
 sl_request_answer(SlHttpRequest *request, int status)
@@ -394,6 +407,7 @@ sl_request_answer(SlHttpRequest *request, int status)
 		free(request);
 		return;
 	}
+	set_answering(request, true);
 	if (!request->is_health_check)
 		count_answer(status, sl_now_us() - request->arrived_us);
 	if (waits_long(request))
@@ -404,8 +418,9 @@ sl_request_answer(SlHttpRequest *request, int status)
 }
 
 static enum MHD_Result
-respond(const SlHttpRequest *request)
+respond(SlHttpRequest *request)
 {
+	set_answering(request, true);
 	for (int i = 0; i < lengthof(answers); i++)
 		if (answers[i].status == request->status)
 			return MHD_queue_response(request->connection, request->status, answers[i].response);
@@ -456,6 +471,7 @@ sl_request_completed(void *listener, struct MHD_Connection *connection, void **s
 		return;
 	*state = NULL;
 	set_finished(request);
+	set_answering(request, false);
 	if (request->peer != NULL && !request->peer->shut)
 		sl_peer_waits(request->peer);
 	if (request->queued)

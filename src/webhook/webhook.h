@@ -295,6 +295,7 @@ typedef struct SlHttpRequest
 	bool				   is_health_check;
 	bool				   is_unfinished; /* a part of the body is here */
 	bool				   queued;
+	bool				   answering; /* the answer is on its way */
 	bool				   suspended;
 	uint8				   token_hash[SL_HASH_LENGTH];
 	int64				   arrived_us;
@@ -315,6 +316,8 @@ typedef struct SlRequestQueue
 	size_t	   bytes;	   /* of all bodies in memory, incomplete ones too */
 	int		   unfinished; /* requests of whose bodies only a part is here */
 	uint64	   taken;	   /* bytes of bodies, ever */
+	int		   answering;  /* requests whose answers are on their way */
+	uint64	   ended;	   /* of those, ever */
 	bool	   closed;	   /* whoever wants to be in it shall come again later */
 } SlRequestQueue;
 
