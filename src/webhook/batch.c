@@ -347,6 +347,7 @@ sl_batch_run(SlBatch *batch)
 	PG_TRY();
 	{
 		begin_transaction();
+		MemoryContextSwitchTo(caller);
 		lock_table();
 		while (batch->done < batch->n &&
 			   (batch->done == 0 || (sl_now_us() - start < LONG_US && batch->bytes < LARGE_BYTES)))

@@ -208,7 +208,7 @@ sl_event_is_known(SlEventRow *row, const ErrorData *error)
 /* ---- announcing ---- */
 
 static void
-append_text(StringInfo message, const char *name, TupleTableSlot *slot, SlEventColumn column)
+append_text(StringInfo message, const char *before, TupleTableSlot *slot, SlEventColumn column)
 {
 	bool  is_null;
 	Datum datum = slot_getattr(slot, column, &is_null);
@@ -216,33 +216,34 @@ append_text(StringInfo message, const char *name, TupleTableSlot *slot, SlEventC
 
 	if (value == NULL || strlen(value) > MAX_NOTIFIED_TEXT)
 		return;
-	appendStringInfo(message, ",\"%s\":", name);
+	appendStringInfoString(message, before);
 	escape_json(message, value);
 }
 
 static void
-append_number(StringInfo message, const char *name, TupleTableSlot *slot, SlEventColumn column)
+append_number(StringInfo message, const char *before, TupleTableSlot *slot, SlEventColumn column)
 {
 	bool  is_null;
 	Datum value = slot_getattr(slot, column, &is_null);
+	char  digits[24];
 
-	if (!is_null)
-		appendStringInfo(message, ",\"%s\":" INT64_FORMAT, name, DatumGetInt64(value));
+	if (is_null)
+		return;
+	pg_lltoa(DatumGetInt64(value), digits);
+	appendStringInfoString(message, before);
+	appendStringInfoString(message, digits);
 }
 
 /* Tells listeners of the new row, with the commit. */
 static void
 announce(TupleTableSlot *slot, StringInfo message)
 {
-	bool  is_null;
-	Datum id = slot_getattr(slot, SL_EVENT_ID, &is_null);
-
 	resetStringInfo(message);
-	appendStringInfo(message, "{\"id\":" INT64_FORMAT, DatumGetInt64(id));
-	append_text(message, "type", slot, SL_EVENT_KIND);
-	append_number(message, "campaign_id", slot, SL_EVENT_CAMPAIGN_ID);
-	append_number(message, "lead_id", slot, SL_EVENT_LEAD_ID);
-	append_text(message, "lead_email", slot, SL_EVENT_LEAD_EMAIL);
+	append_number(message, "{\"id\":", slot, SL_EVENT_ID);
+	append_text(message, ",\"type\":", slot, SL_EVENT_KIND);
+	append_number(message, ",\"campaign_id\":", slot, SL_EVENT_CAMPAIGN_ID);
+	append_number(message, ",\"lead_id\":", slot, SL_EVENT_LEAD_ID);
+	append_text(message, ",\"lead_email\":", slot, SL_EVENT_LEAD_EMAIL);
 	appendStringInfoChar(message, '}');
 	Async_Notify(CHANNEL, message->data);
 }
