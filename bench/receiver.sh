@@ -5,7 +5,8 @@
 # over a million events.
 #
 # The server is one that has been running for a while: its memory has been touched, and its log is written into
-# files that are there already. For all of them; a new server stops every second to make such a file.
+# files that are there already. So before each of them; a new server stops every second to make such a file, and
+# a virtual machine may take back memory that was not used for a moment.
 # Run by "make bench"; see scripts/bench.sh. shellcheck shell=bash
 
 seconds=${BENCH_SECONDS:-6}
@@ -36,9 +37,17 @@ await() # await URL: until something answers there
 	die "nothing answers at $1"
 }
 
+warm_up()
+{
+	sql -c 'CREATE TABLE warm (page text)' -c 'ALTER TABLE warm ALTER page SET STORAGE PLAIN' \
+		-c "INSERT INTO warm SELECT repeat('x', 8000) FROM generate_series(1, 150000)" -c 'DROP TABLE warm' \
+		-c CHECKPOINT
+}
+
 # load CONNECTIONS URL: sets rate, p50 and p99 (ms), sent and bad.
 load()
 {
+	warm_up
 	run=$((run + 1))
 	read -r _ rate p50 p99 sent bad < <(RUN=$run wrk -t 1 -c "$1" -d "$seconds" \
 		-s "$top/bench/receiver/events.lua" "$2" | grep RESULT)
@@ -83,16 +92,6 @@ ours()
 	row "$name" "$rate" "$p50" "$p99"
 	before=$(($(stored) - before))
 	[ "$bad" -eq 0 ] && [ "$before" -ge "$sent" ] || die "$sent answered, $bad badly, but $before stored"
-}
-
-warm_up()
-{
-	local times
-	for times in 1 2 3; do
-		sql -c 'CREATE TABLE warm (page text)' -c 'ALTER TABLE warm ALTER page SET STORAGE PLAIN' \
-			-c "INSERT INTO warm SELECT repeat('x', 8000) FROM generate_series(1, 150000)" -c 'DROP TABLE warm'
-	done
-	sql -c CHECKPOINT -c CHECKPOINT
 }
 
 start_ours()
@@ -142,6 +141,7 @@ start_answer()
 # The same row as ours, by pgbench: one transaction each.
 pgbench() # pgbench NAME CLIENTS PROTOCOL SCRIPT
 {
+	warm_up
 	rate=$("${as_user[@]}" "$bindir/pgbench" -n -c "$2" -j 2 -T "$seconds" -M "$3" -f "$stage/$4" bench 2>/dev/null |
 		sed -n 's/^tps = \([0-9.]*\).*/\1/p')
 	row "$1" "$rate" - -
@@ -154,15 +154,17 @@ sql -c 'ALTER SYSTEM SET max_connections = 300' -c "ALTER SYSTEM SET shared_buff
 stop_cluster "$stage"
 start_cluster "$stage"
 sql -c 'CREATE TABLE inserted (LIKE smartlead_events INCLUDING ALL)'
-# With a space behind each colon, which pgbench takes for a variable otherwise.
+sql -c 'CREATE SEQUENCE numbers CACHE 100'
+# With a space behind each colon, which pgbench takes for a variable otherwise. What is unique grows, as it does
+# with events.
 cat >"$stage/insert.sql" <<-'SQL'
 	INSERT INTO inserted (received_at, connection, request_id, fingerprint, event_type, kind, event_at, campaign_id,
 		campaign_name, lead_id, lead_map_id, lead_email, lead_name, from_email, to_email, sequence_number, subject, stats_id, payload)
-	SELECT now(), 'hooks', id, id, 'EMAIL_OPEN', 'EMAIL_OPEN', '2026-03-03T09:27:27.234+00:00', 549768,
+	SELECT now(), 'hooks', 'pgbench-' || n, lpad(to_hex(n), 32, '0')::uuid, 'EMAIL_OPEN', 'EMAIL_OPEN', '2026-03-03T09:27:27.234+00:00', 549768,
 		'Spring dentists', 3499513771, 2433664091, 'ada@clinic.example', 'Ada Okoro', 'sam@send.example',
-		'ada@clinic.example', 1, 'Hello', id,
+		'ada@clinic.example', 1, 'Hello', n,
 		'{"event_type": "EMAIL_OPEN","webhook_id": 111,"secret_key": "5f0c","sl_email_lead_id": "3499513771","sl_email_lead_map_id": 2433664091,"campaign_id": 549768,"campaign_name": "Spring dentists","campaign_status": "ACTIVE","client_id": null,"sequence_number": 1,"from_email": "sam@send.example","to_email": "ada@clinic.example","to_name": "Ada Okoro","subject": "Hello","time_opened": "2026-03-03T09:27:27.234+00:00","event_timestamp": "2026-03-03T09:27:27.234+00:00","description": "Ada opened e-mail 1","metadata": {"webhook_created_at": "2026-02-26T10:19:49.535Z"}}'
-	FROM (SELECT gen_random_uuid() AS id) AS new ON CONFLICT DO NOTHING;
+	FROM nextval('numbers') AS n ON CONFLICT DO NOTHING;
 SQL
 {
 	echo 'BEGIN;'
@@ -176,8 +178,9 @@ chmod a+rX "$stage" "$stage"/{insert,notify}.sql
 start_ours
 start_express
 start_answer
-
-warm_up
+for warming in 1 2 3; do
+	warm_up
+done
 
 for connections in 1 32 256; do
 	printf '%s connections, %s s each: events per second, p50, p99\n' "$connections" "$seconds"

@@ -9,22 +9,25 @@ function setup(t)
 	thread = thread + 1
 end
 
--- The text around the two places where an event's own mark goes. The generator shares the processors
--- with what it measures, so a request must cost it little.
-local before, between, after
+-- The text around the places where an event's own mark and its time go. The generator shares the
+-- processors with what it measures, so a request must cost it little.
+local parts = {}
+local milliseconds = {}
+local second, second_text
 
 function init()
 	local body = '{"event_type":"EMAIL_OPEN","webhook_id":111,"secret_key":"5f0c","stats_id":"MARK' ..
 		'","sl_email_lead_id":"3499513771","sl_email_lead_map_id":2433664091,"campaign_id":549768,' ..
 		'"campaign_name":"Spring dentists","campaign_status":"ACTIVE","client_id":null,' ..
 		'"sequence_number":1,"from_email":"sam@send.example","to_email":"ada@clinic.example",' ..
-		'"to_name":"Ada Okoro","subject":"Hello","time_opened":"2026-03-03T09:27:27.234+00:00",' ..
-		'"event_timestamp":"2026-03-03T09:27:27.234+00:00","description":"Ada opened e-mail 1",' ..
+		'"to_name":"Ada Okoro","subject":"Hello","time_opened":"TIME",' ..
+		'"event_timestamp":"TIME","description":"Ada opened e-mail 1",' ..
 		'"metadata":{"webhook_created_at":"2026-02-26T10:19:49.535Z"}}'
-	local mark = string.rep("m", #next_mark())
+	local mark, time = next_mark(), next_time()
 	local text = wrk.format("POST", nil, { ["Content-Type"] = "application/json", ["X-Request-Id"] = "MARK" },
-		(body:gsub("MARK", mark)))
-	before, between, after = text:gsub(mark, "MARK"):match("^(.-)MARK(.-)MARK(.*)$")
+		(body:gsub("MARK", string.rep("m", #mark)):gsub("TIME", string.rep("t", #time))))
+	text = text:gsub(string.rep("m", #mark), "MARK"):gsub(string.rep("t", #time), "TIME")
+	parts = { text:match("^(.-)MARK(.-)MARK(.-)TIME(.-)TIME(.*)$") }
 end
 
 function next_mark()
@@ -32,9 +35,20 @@ function next_mark()
 	return string.format("%s-%s-%09d", run, id, number)
 end
 
+-- Lua's clock counts seconds; the milliseconds just go on.
+function next_time()
+	local now = os.time()
+	if now ~= second then
+		second, second_text = now, os.date("!%Y-%m-%dT%H:%M:%S.", now)
+	end
+	local ms = number % 1000
+	milliseconds[ms] = milliseconds[ms] or string.format("%03d+00:00", ms)
+	return second_text .. milliseconds[ms]
+end
+
 function request()
-	local mark = next_mark()
-	return before .. mark .. between .. mark .. after
+	local mark, time = next_mark(), next_time()
+	return parts[1] .. mark .. parts[2] .. mark .. parts[3] .. time .. parts[4] .. time .. parts[5]
 end
 
 if pace > 0 then
