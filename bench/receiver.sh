@@ -4,17 +4,22 @@
 # the NOTIFY of an event as well), and libmicrohttpd that answers without a database. Then the latency at a moderate pace, and a receiver's memory
 # over a million events.
 #
+# All of them take turns, several rounds long, and the medians are told: a machine that others use, too, is
+# faster in one minute than in the next.
+#
 # The server is one that has been running for a while: its memory has been touched, and its log is written into
-# files that are there already. So before each of them; a new server stops every second to make such a file, and
-# a virtual machine may take back memory that was not used for a moment.
+# files that are there already. So before each turn; a new server stops every second to make such a file, and
+# a virtual machine takes back memory that was not used for a moment.
 # Run by "make bench"; see scripts/bench.sh. shellcheck shell=bash
 
-seconds=${BENCH_SECONDS:-6}
+seconds=${BENCH_SECONDS:-5}
+rounds=${BENCH_ROUNDS:-3}
 many=$(nproc)
 million=${BENCH_EVENTS:-1000000}
 token=0123456789abcdef
 pids=()
 run=0
+declare -A measured # by contender: "rate p50 p99", a line each round
 
 if ! command -v wrk >/dev/null; then
 	say "left out: wrk is not installed"
@@ -47,24 +52,41 @@ warm_up()
 # load CONNECTIONS URL: sets rate, p50 and p99 (ms), sent and bad.
 load()
 {
-	warm_up
 	run=$((run + 1))
 	read -r _ rate p50 p99 sent bad < <(RUN=$run wrk -t 1 -c "$1" -d "$seconds" \
 		-s "$top/bench/receiver/events.lua" "$2" | grep RESULT)
 }
 
-row() # row NAME RATE P50 P99
+# turn NAME COMMAND...: a contender's measurement by a command that sets rate, p50 and p99.
+turn()
 {
-	awk -v n="$1" -v r="$2" -v a="$3" -v b="$4" 'BEGIN {
+	local name=$1
+	shift
+	warm_up
+	"$@"
+	measured[$name]+="$rate $p50 $p99"$'\n'
+}
+
+median() # median NAME COLUMN
+{
+	printf '%s' "${measured[$1]}" | cut -d ' ' -f "$2" | sort -g |
+		awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
+}
+
+# The contender's medians, and the rates of one receiver and of several over its rate.
+row() # row NAME
+{
+	[ -n "${measured[$1]:-}" ] || return 0
+	awk -v n="$1" -v r="$(median "$1" 1)" -v a="$(median "$1" 2)" -v b="$(median "$1" 3)" 'BEGIN {
 		printf "  %-42s %9.0f/s %9s ms %9s ms\n", n, r, a, b }'
 }
 
-# The rates of one receiver and of many, over that of another one.
-ratio()
+ratio() # ratio NAME
 {
-	awk -v one="$one_rate" -v many="$many_rate" -v r="$1" 'BEGIN {
+	[ -n "${measured[$1]:-}" ] || return 0
+	awk -v one="$(median "$one" 1)" -v several="$([ -z "${measured[$several]:-}" ] || median "$several" 1)" -v r="$(median "$1" 1)" 'BEGIN {
 		printf "    one receiver to it: %.1f", one / r
-		printf many ? ", several: %.1f\n" : "\n", many / r }'
+		printf several ? ", several: %.1f\n" : "\n", several / r }'
 }
 
 stored()
@@ -81,15 +103,13 @@ receivers() # receivers COUNT: from now on
 	sleep 1
 }
 
-# ours COUNT CONNECTIONS: a load on so many receivers; every answered event must be stored. Sets rate.
+# ours COUNT CONNECTIONS: a load on so many receivers; every answered event must be stored.
 ours()
 {
-	local before name='one receiver (deduplicated, durable)'
-	[ "$1" -eq 1 ] || name="$1 receivers"
+	local before
 	receivers "$1"
 	before=$(stored)
 	load "$2" "$ours"
-	row "$name" "$rate" "$p50" "$p99"
 	before=$(($(stored) - before))
 	[ "$bad" -eq 0 ] && [ "$before" -ge "$sent" ] || die "$sent answered, $bad badly, but $before stored"
 }
@@ -139,13 +159,11 @@ start_answer()
 }
 
 # The same row as ours, by pgbench: one transaction each.
-pgbench() # pgbench NAME CLIENTS PROTOCOL SCRIPT
+pgbench() # pgbench CLIENTS PROTOCOL SCRIPT
 {
-	warm_up
-	rate=$("${as_user[@]}" "$bindir/pgbench" -n -c "$2" -j 2 -T "$seconds" -M "$3" -f "$stage/$4" bench 2>/dev/null |
+	p50=- p99=-
+	rate=$("${as_user[@]}" "$bindir/pgbench" -n -c "$1" -j 2 -T "$seconds" -M "$2" -f "$stage/$3" bench 2>/dev/null |
 		sed -n 's/^tps = \([0-9.]*\).*/\1/p')
-	row "$1" "$rate" - -
-	ratio "$rate"
 }
 
 sql -c 'ALTER SYSTEM SET max_connections = 300' -c "ALTER SYSTEM SET shared_buffers = '1GB'" \
@@ -182,26 +200,33 @@ for warming in 1 2 3; do
 	warm_up
 done
 
+one='one receiver (deduplicated, durable)'
+several="$many receivers"
+others=('Express + pg, an insert per request' 'pgbench, a row per transaction' 'the same, prepared'
+	'the same, prepared, with its notification' 'libmicrohttpd, no database')
+[ "$has_express" = t ] || echo 'Express + pg is left out: npm could not install them'
+
 for connections in 1 32 256; do
-	printf '%s connections, %s s each: events per second, p50, p99\n' "$connections" "$seconds"
-	ours 1 "$connections"
-	one_rate=$rate many_rate=0
-	if [ "$connections" -gt 1 ] && [ "$many" -gt 1 ]; then
-		ours "$many" "$connections"
-		many_rate=$rate
-	fi
-	if [ "$has_express" = t ]; then
-		load "$connections" "$express"
-		row 'Express + pg, an insert per request' "$rate" "$p50" "$p99"
-		ratio "$rate"
-	else
-		echo '  Express + pg: left out, npm could not install them'
-	fi
-	pgbench 'pgbench, a row per transaction' "$connections" simple insert.sql
-	pgbench 'the same, prepared' "$connections" prepared insert.sql
-	pgbench 'the same, prepared, with its notification' "$connections" prepared notify.sql
-	load "$connections" "$answer"
-	row 'libmicrohttpd, no database' "$rate" "$p50" "$p99"
+	measured=()
+	for round in $(seq "$rounds"); do
+		turn "$one" ours 1 "$connections"
+		if [ "$connections" -gt 1 ] && [ "$many" -gt 1 ]; then
+			turn "$several" ours "$many" "$connections"
+		fi
+		[ "$has_express" = f ] || turn "${others[0]}" load "$connections" "$express"
+		turn "${others[1]}" pgbench "$connections" simple insert.sql
+		turn "${others[2]}" pgbench "$connections" prepared insert.sql
+		turn "${others[3]}" pgbench "$connections" prepared notify.sql
+		turn "${others[4]}" load "$connections" "$answer"
+	done
+	printf '%s connections, medians of %s rounds of %s s: events per second, p50, p99\n' \
+		"$connections" "$rounds" "$seconds"
+	row "$one"
+	row "$several"
+	for other in "${others[@]}"; do
+		row "$other"
+		ratio "$other"
+	done
 done
 
 receivers 1
