@@ -88,7 +88,7 @@ define_limit_settings(void)
 		&sl_max_body_size, 8192, 1, 128 * 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("smartlead.max_header_size",
 							"Room for the request line and the headers of a webhook's request.",
-							"Taken from memory for each open connection.", &sl_max_header_size, 16,
+							"Taken from memory for each open connection.", &sl_max_header_size, 8,
 							4, 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"smartlead.max_connections", "Open HTTP connections of each receiver.",
