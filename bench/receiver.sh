@@ -8,7 +8,7 @@
 # faster in one minute than in the next.
 #
 # The server is one that has been running for a while: its memory has been touched, and its log is written into
-# files that are there already. So before each turn; a new server stops every second to make such a file, and
+# files that are there already. It is made so before each turn: a new server stops every second to make such a file, and
 # a virtual machine takes back memory that was not used for a moment.
 # Run by "make bench"; see scripts/bench.sh. shellcheck shell=bash
 
@@ -73,7 +73,7 @@ median() # median NAME COLUMN
 		awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
 }
 
-# The contender's medians, and the rates of one receiver and of several over its rate.
+# The contender's medians.
 row() # row NAME
 {
 	[ -n "${measured[$1]:-}" ] || return 0
@@ -81,6 +81,7 @@ row() # row NAME
 		printf "  %-42s %9.0f/s %9s ms %9s ms\n", n, r, a, b }'
 }
 
+# The rates of one receiver and of several over the contender's.
 ratio() # ratio NAME
 {
 	[ -n "${measured[$1]:-}" ] || return 0
@@ -112,6 +113,22 @@ ours()
 	load "$2" "$ours"
 	before=$(($(stored) - before))
 	[ "$bad" -eq 0 ] && [ "$before" -ge "$sent" ] || die "$sent answered, $bad badly, but $before stored"
+}
+
+# Beside as many connections on which nobody says anything, which a batch must not wait for.
+beside_idle() # beside_idle CONNECTIONS
+{
+	local host=${ours#http://} silent=() fd
+	host=${host%%/*}
+	receivers 1
+	for _ in $(seq "$1"); do
+		exec {fd}<>"/dev/tcp/${host%:*}/${host#*:}"
+		silent+=("$fd")
+	done
+	load "$1" "$ours"
+	for fd in "${silent[@]}"; do
+		exec {fd}>&-
+	done
 }
 
 start_ours()
@@ -164,6 +181,7 @@ pgbench() # pgbench CLIENTS PROTOCOL SCRIPT
 	p50=- p99=-
 	rate=$("${as_user[@]}" "$bindir/pgbench" -n -c "$1" -j 2 -T "$seconds" -M "$2" -f "$stage/$3" bench 2>/dev/null |
 		sed -n 's/^tps = \([0-9.]*\).*/\1/p')
+	[ -n "$rate" ] || die "pgbench told no rate for $3"
 }
 
 sql -c 'ALTER SYSTEM SET max_connections = 300' -c "ALTER SYSTEM SET shared_buffers = '1GB'" \
@@ -202,6 +220,7 @@ done
 
 one='one receiver (deduplicated, durable)'
 several="$many receivers"
+idle='one receiver, as many idle ones open'
 others=('Express + pg, an insert per request' 'pgbench, a row per transaction' 'the same, prepared'
 	'the same, prepared, with its notification' 'libmicrohttpd, no database')
 [ "$has_express" = t ] || echo 'Express + pg is left out: npm could not install them'
@@ -210,6 +229,9 @@ for connections in 1 32 256; do
 	measured=()
 	for round in $(seq "$rounds"); do
 		turn "$one" ours 1 "$connections"
+		if [ "$connections" -gt 1 ]; then
+			turn "$idle" beside_idle "$connections"
+		fi
 		if [ "$connections" -gt 1 ] && [ "$many" -gt 1 ]; then
 			turn "$several" ours "$many" "$connections"
 		fi
@@ -222,6 +244,7 @@ for connections in 1 32 256; do
 	printf '%s connections, medians of %s rounds of %s s: events per second, p50, p99\n' \
 		"$connections" "$rounds" "$seconds"
 	row "$one"
+	row "$idle"
 	row "$several"
 	for other in "${others[@]}"; do
 		row "$other"

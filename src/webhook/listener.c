@@ -42,8 +42,9 @@
 /* To begin, send and end an answer. */
 #define RUNS_TO_ANSWER 3
 
-/* How long answers may keep the queue waiting. */
+/* How long answers, and the reading of long bodies, may keep the queue waiting. */
 #define ANSWER_US 5000
+#define READ_US 50000
 
 /* What the daemon was started with. */
 typedef struct InForce
@@ -399,12 +400,12 @@ sl_listener_timeout(void)
  * Run until nothing is left to do. Requests in the queue always count as something, so while there
  * are any, go on only as long as runs bring something: answers, which take a run to begin, one to
  * send and one to end, and the next requests behind them; or more of a long body, of which a run
- * brings a piece. A flood of requests that are refused must not keep others waiting, though.
+ * brings a piece. Floods of refused requests or of long bodies must not keep others waiting, though.
  */
 void
 sl_listener_run(void)
 {
-	int64				   end = sl_now_us() + ANSWER_US;
+	int64				   start = sl_now_us();
 	MHD_UNSIGNED_LONG_LONG timeout;
 
 	if (daemon_ == NULL)
@@ -413,13 +414,15 @@ sl_listener_run(void)
 	{
 		uint64 taken = sl_queue.taken, ended = sl_queue.ended;
 		bool   is_answering, is_reading;
+		int64  took;
 
 		MHD_run(daemon_);
 		if (MHD_get_timeout(daemon_, &timeout) != MHD_YES || timeout > 0)
 			break;
-		is_answering = (sl_queue.ended != ended && sl_now_us() < end) ||
+		took = sl_now_us() - start;
+		is_answering = (sl_queue.ended != ended && took < ANSWER_US) ||
 					   (sl_queue.answering > 0 && i < RUNS_TO_ANSWER);
-		is_reading = sl_queue.taken != taken && sl_queue.unfinished > 0;
+		is_reading = sl_queue.taken != taken && sl_queue.unfinished > 0 && took < READ_US;
 		if (sl_queue.count > 0 && !is_answering && !is_reading)
 			break;
 	}

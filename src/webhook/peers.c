@@ -7,6 +7,9 @@
  * are too many connections, the one that we have waited for longest goes: honest clients send their
  * requests at once, so with a thousand slow connections open it is a slow one.
  *
+ * Who has just been answered will send again soon: the next batch waits a moment for those, as long as
+ * they are neither back nor gone.
+ *
  * A connection that must go is shut down at the socket, which libmicrohttpd then notices by itself.
  *
  * Copyright (c) 2026, the smartlead authors
@@ -19,6 +22,8 @@
 
 static dlist_head waited_for = DLIST_STATIC_INIT(waited_for);
 static int		  n_open = 0;
+static uint64	  batch = 1; /* the present one */
+static int		  n_awaited = 0;
 
 static void
 unlist(SlPeer *peer)
@@ -26,6 +31,35 @@ unlist(SlPeer *peer)
 	if (peer->listed)
 		dlist_delete(&peer->node);
 	peer->listed = false;
+}
+
+static void
+await_no_more(SlPeer *peer)
+{
+	if (peer->answered_in == batch)
+		n_awaited--;
+	peer->answered_in = 0;
+}
+
+void
+sl_peers_begin_batch(void)
+{
+	batch++;
+	n_awaited = 0;
+}
+
+void
+sl_peer_is_answered(SlPeer *peer)
+{
+	if (peer->answered_in != batch)
+		n_awaited++;
+	peer->answered_in = batch;
+}
+
+int
+sl_peers_awaited(void)
+{
+	return n_awaited;
 }
 
 void
@@ -41,6 +75,7 @@ void
 sl_peer_is_served(SlPeer *peer)
 {
 	unlist(peer);
+	await_no_more(peer);
 }
 
 static void
@@ -85,7 +120,10 @@ sl_peer_notify(void *listener, struct MHD_Connection *connection, void **state,
 	{
 		n_open--;
 		if (*state != NULL)
+		{
 			unlist(*state);
+			await_no_more(*state);
+		}
 		free(*state);
 		*state = NULL;
 	}

@@ -22,7 +22,7 @@
 
 #define LOOK_AROUND_US 60000000
 
-/* How long a batch may wait for the requests of those who have just been answered. */
+/* How long after an answer a batch may wait for the next request. */
 #define GATHER_US 500
 
 /* A batch of so many waits for no more. */
@@ -44,7 +44,7 @@ typedef struct Receiver
 	int			  pause_ms;
 	bool		  clean_up; /* there may be more old events */
 	int64		  tell_statistics_at;
-	int			  expected; /* requests that may be in the next batch */
+	int64		  gather_until;
 } Receiver;
 
 int64
@@ -141,16 +141,16 @@ refresh_tokens(Receiver *receiver)
 
 /*
  * Clients that have just been answered will be back soon, and what a commit costs besides its
- * events is as much as several of them cost. So a batch waits a moment for those who may be in it. A
- * lone client doesn't wait.
+ * events is as much as several of them cost. So a batch waits a moment for those, if they are
+ * neither in it yet nor gone. A lone client doesn't wait.
  */
 static void
 gather(Receiver *receiver)
 {
-	int64	  end = sl_now_us() + GATHER_US;
 	WaitEvent happened;
 
-	while (sl_queue.count < Min(receiver->expected, ENOUGH_REQUESTS) && sl_now_us() < end)
+	while (sl_peers_awaited() > 0 && sl_queue.count < ENOUGH_REQUESTS &&
+		   sl_now_us() < receiver->gather_until)
 	{
 		if (WaitEventSetWait(receiver->events, 1, &happened, 1, receiver->wait_event) == 0 ||
 			happened.events != WL_SOCKET_READABLE)
@@ -169,15 +169,11 @@ serve(Receiver *receiver)
 	sl_listener_run();
 	while (sl_queue.count > 0 && sl_now_us() < end)
 	{
-		int count;
-
 		gather(receiver);
-		count = sl_queue.count;
+		sl_peers_begin_batch();
 		sl_store_batch();
-		count -= sl_queue.count;
 		sl_listener_run();
-		receiver->expected =
-			Min(count + sl_queue.count, (int) pg_atomic_read_u64(&sl_my_stats->connections));
+		receiver->gather_until = sl_now_us() + GATHER_US;
 		heed_signals(receiver);
 		if (receiver->tell_statistics_at == 0)
 			receiver->tell_statistics_at = sl_now_us() + 1000000;

@@ -185,7 +185,6 @@ begin(SlHttpRequest *request, const char *url, const char *method)
 	uint64				   length_told = announced == NULL ? 0 : strtoull(announced, NULL, 10);
 	bool				   too_long = length_told > limit;
 	bool				   hopeless = length_told / PATIENCE > limit;
-	bool				   is_hashed;
 
 	if (!length_is_clear(connection))
 	{
@@ -199,9 +198,10 @@ begin(SlHttpRequest *request, const char *url, const char *method)
 			refuse(request, 413, SL_REFUSED_SIZE);
 		return !hopeless;
 	}
-	is_hashed = sl_token_hash(name, length, request->token_hash);
-	if (length != SL_TOKEN_LENGTH || !is_hashed ||
-		sl_token_find(request->token_hash, request->received_at) == NULL)
+	if (!sl_token_hash(name, length, request->token_hash))
+		refuse(request, 503, SL_REFUSED_BUSY);
+	else if (length != SL_TOKEN_LENGTH ||
+			 sl_token_find(request->token_hash, request->received_at) == NULL)
 		refuse(request, 404, SL_REFUSED_TOKEN);
 	else if (strcmp(method, "POST") != 0)
 		refuse(request, 405, SL_REFUSED_METHOD);
@@ -408,6 +408,8 @@ sl_request_answer(SlHttpRequest *request, int status)
 		return;
 	}
 	set_answering(request, true);
+	if (!request->is_health_check && request->peer != NULL)
+		sl_peer_is_answered(request->peer);
 	if (!request->is_health_check)
 		count_answer(status, sl_now_us() - request->arrived_us);
 	if (waits_long(request))

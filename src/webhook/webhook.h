@@ -342,6 +342,7 @@ typedef struct SlPeer
 	int64	   since_us; /* waited for since then */
 	bool	   listed;
 	bool	   shut;
+	uint64	   answered_in; /* the batch that held its last event, until it is back; or 0 */
 } SlPeer;
 
 extern void	   sl_peer_notify(void *listener, struct MHD_Connection *connection, void **state,
@@ -349,6 +350,11 @@ extern void	   sl_peer_notify(void *listener, struct MHD_Connection *connection,
 extern SlPeer *sl_peer_of(struct MHD_Connection *connection);
 extern void	   sl_peer_waits(SlPeer *peer);		/* from now on we wait for its bytes */
 extern void	   sl_peer_is_served(SlPeer *peer); /* from now on it waits for us */
+
+/* How many of those whose events the present batch answered have neither come back nor gone? */
+extern void sl_peers_begin_batch(void);
+extern void sl_peer_is_answered(SlPeer *peer);
+extern int	sl_peers_awaited(void);
 
 /* Closes those that take too long. Milliseconds until the next one is due, or -1. */
 extern long sl_peers_sweep(void);
