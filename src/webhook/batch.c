@@ -28,7 +28,13 @@
 #define QUICK_US 20000
 #define SLOW_US 100000
 
+/* Memory that is kept from one transaction to the next, enough for most of them. */
+#define KEPT_BYTES (256 * 1024)
+
 static int rows_per_statement = FIRST_ROWS;
+
+/* What a transaction makes of its requests; its errors are the caller's. */
+static MemoryContext run_context = NULL;
 
 /* Sorts of errors. */
 static bool
@@ -339,6 +345,9 @@ sl_batch_run(SlBatch *batch)
 	ErrorData *volatile error = NULL;
 	int64 start = sl_now_us();
 
+	if (run_context == NULL)
+		run_context = AllocSetContextCreate(TopMemoryContext, "smartlead transaction", KEPT_BYTES,
+											ALLOCSET_DEFAULT_INITSIZE, ALLOCSET_DEFAULT_MAXSIZE);
 	batch->done = batch->events = batch->stored = batch->duplicates = batch->failed = 0;
 	batch->bytes = 0;
 	batch->rows = NULL;
@@ -347,11 +356,11 @@ sl_batch_run(SlBatch *batch)
 	PG_TRY();
 	{
 		begin_transaction();
-		MemoryContextSwitchTo(caller);
 		lock_table();
 		while (batch->done < batch->n &&
 			   (batch->done == 0 || (sl_now_us() - start < LONG_US && batch->bytes < LARGE_BYTES)))
 		{
+			MemoryContextSwitchTo(run_context); /* each use of SPI leads out of it */
 			batch->bytes += batch->requests[batch->done]->length;
 			batch->now_request = batch->done;
 			batch->now_event = 0;
@@ -367,6 +376,7 @@ sl_batch_run(SlBatch *batch)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
+	MemoryContextReset(run_context);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return error;
 }

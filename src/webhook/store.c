@@ -36,9 +36,6 @@
 #define TRIES 3
 #define PROBE_EVERY_US 1000000
 
-/* Memory that is kept from one batch to the next, enough for most of them. */
-#define KEPT_BYTES (256 * 1024)
-
 /*
  * After the server's own trouble, a health check says so for as long, if no event has come since.
  */
@@ -234,8 +231,8 @@ sl_store_batch(void)
 	MemoryContext caller;
 
 	if (batch_context == NULL)
-		batch_context = AllocSetContextCreate(TopMemoryContext, "smartlead batch", KEPT_BYTES,
-											  ALLOCSET_DEFAULT_INITSIZE, ALLOCSET_DEFAULT_MAXSIZE);
+		batch_context =
+			AllocSetContextCreate(TopMemoryContext, "smartlead batch", ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(batch_context);
 	if (sl_store_wants_probe)
 		answer_health_checks();
