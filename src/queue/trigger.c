@@ -347,6 +347,21 @@ automations_for(const SlOwnerWork *work, const Event *event, int *n)
 	return found;
 }
 
+/* Of the one trigger that the function is made for: elsewhere there is no event to be read. */
+static TriggerData *
+trigger_data(FunctionCallInfo fcinfo)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || !TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
+		strcmp(RelationGetRelationName(trigger->tg_relation), "smartlead_events") != 0)
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("smartlead_run_automations() is for a trigger AFTER INSERT ON "
+							   "smartlead_events FOR EACH ROW")));
+	return trigger;
+}
+
 /*
  * The trigger function. Does nothing while a dump is being loaded (pg_restore and psql switch
  * row_security off for that): those events have had their automations.
@@ -354,16 +369,13 @@ automations_for(const SlOwnerWork *work, const Event *event, int *n)
 Datum
 smartlead_run_automations(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = trigger_data(fcinfo);
 	Event		 event = {0};
 	Automation	*automations;
 	SlOwnerWork	 work;
 	Oid			 schema;
 	int			 n;
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("smartlead_run_automations() is a trigger")));
 	schema = RelationGetNamespace(trigger->tg_relation);
 	read_event(trigger, &event);
 	if (!row_security || event.kind == NULL || !sl_kind_has_automations(event.kind, schema))

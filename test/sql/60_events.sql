@@ -58,3 +58,38 @@ UPDATE smartlead_webhooks SET subscriber = 'regress_user';
 RESET ROLE;
 DROP ROLE regress_user;
 DROP ROLE regress_admin;
+
+-- What is behind the views, and who may set counters to zero.
+SELECT count(*) = (SELECT count(*) FROM smartlead_workers) FROM smartlead_worker_slots();
+SELECT count(*) FROM smartlead_receiver_counters();
+CREATE ROLE regress_user;
+GRANT smartlead_user TO regress_user;
+SET ROLE regress_user;
+SELECT smartlead_stat_receiver_reset();
+RESET ROLE;
+DROP ROLE regress_user;
+
+-- The trigger functions are for their triggers alone.
+SELECT smartlead_run_automations();
+SELECT smartlead_content_changed();
+CREATE TABLE elsewhere (id bigint, kind text, connection text, payload jsonb);
+CREATE TRIGGER rows AFTER INSERT ON elsewhere FOR EACH ROW EXECUTE FUNCTION smartlead_run_automations();
+INSERT INTO elsewhere VALUES (1, 'EMAIL_REPLY', 'sandbox', NULL);
+DROP TABLE elsewhere;
+BEGIN;
+CREATE TRIGGER statements AFTER INSERT ON smartlead_events FOR EACH STATEMENT EXECUTE FUNCTION smartlead_run_automations();
+INSERT INTO smartlead_events (connection, fingerprint, event_at, payload) VALUES ('x', gen_random_uuid(), now(), '{}');
+ROLLBACK;
+BEGIN;
+CREATE TRIGGER before BEFORE INSERT ON smartlead_events FOR EACH ROW EXECUTE FUNCTION smartlead_run_automations();
+INSERT INTO smartlead_events (connection, fingerprint, event_at, payload) VALUES ('x', gen_random_uuid(), now(), '{}');
+ROLLBACK;
+BEGIN;
+CREATE TRIGGER deletions AFTER DELETE ON smartlead_events FOR EACH ROW EXECUTE FUNCTION smartlead_run_automations();
+INSERT INTO smartlead_events (connection, fingerprint, event_at, payload) VALUES ('x', gen_random_uuid(), now(), '{}');
+DELETE FROM smartlead_events WHERE connection = 'x';
+ROLLBACK;
+BEGIN;
+CREATE TRIGGER before BEFORE INSERT ON smartlead_automations FOR EACH ROW EXECUTE FUNCTION smartlead_content_changed();
+INSERT INTO smartlead_automations (owner, event_type, action, args, max_per_hour) VALUES (current_user::regrole, 'EMAIL_REPLY', 'pause_lead', '{}', 1);
+ROLLBACK;

@@ -219,5 +219,15 @@ $handle->finish;
 like($out, qr/"smartlead_events" with payload "\{"id":$last,"type":"EMAIL_SENT","campaign_id":549768,"lead_id":3499513771,"lead_email":"ada\@clinic.example"\}"/,
 	'is announced');
 
+# Counters
+cmp_ok(stat_of($node, 'stored'), '>', 0, 'what was stored is counted');
+$node->safe_psql('postgres', 'SET ROLE app; SELECT smartlead_stat_receiver_reset()');
+is($node->safe_psql('postgres', 'SELECT sum(requests + received + stored + duplicates + refused_token + batches) FROM smartlead_stat_receiver'),
+	0, 'until the counters are set to zero');
+is($node->safe_psql('postgres', 'SELECT sum(connections) >= 0 AND bool_and(max_ms IS NULL OR max_ms = 0) FROM smartlead_stat_receiver'), 't',
+	'with nothing left of the time before');
+is(send_event($url, { %sent, stats_id => 'counted' }), 200, 'another event');
+is(stat_of($node, 'stored'), 1, 'is the first one again');
+
 $node->stop;
 done_testing();
