@@ -342,6 +342,9 @@ count_attempt(SlTransfer *transfer)
 	sl_rate_done(&transfer->ticket, transfer->sent_at, GetCurrentTimestamp());
 }
 
+/* More than an hour in a body is believed to be something else: a time, or milliseconds. */
+#define MAX_RETRY_AFTER_S 3600
+
 /* The seconds that a refusal's body may tell in place of a header, or -1. */
 static int
 retry_after_in_body(const SlResponse *response)
@@ -352,7 +355,7 @@ retry_after_in_body(const SlResponse *response)
 
 	if (!sl_json_bigint(sl_json_member(sl_json_member(root, "error"), "retry_after"), &seconds))
 		return -1;
-	return seconds > 0 ? (int) Min(seconds, INT_MAX) : -1;
+	return seconds > 0 && seconds <= MAX_RETRY_AFTER_S ? (int) seconds : -1;
 }
 
 /* Reads what came of the attempt into the response, before libcurl's handle goes. */

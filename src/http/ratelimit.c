@@ -43,7 +43,7 @@
  */
 #define MAX_SENDING_DELAY (60 * USECS_PER_SEC)
 
-/* What the service says about its next reset is believed up to this. */
+/* What the service says about its next reset, or how long to wait, is believed up to this. */
 #define MAX_LEARNT_BLOCK (3600 * USECS_PER_SEC)
 
 /* Nobody is told to wait longer than this without asking again. */
@@ -586,6 +586,7 @@ sl_rate_block(const uint8 *key_hash, TimestampTz until)
 {
 	Access access = access_key(key_hash);
 
+	until = Min(until, access.now + MAX_LEARNT_BLOCK);
 	access.slot->blocked_until = Max(access.slot->blocked_until, until);
 	release(&access);
 }

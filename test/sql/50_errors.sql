@@ -33,7 +33,7 @@ SELECT * FROM smartlead_get_campaign(549768);
 \set said `test/sandboxctl POST /_sandbox/fault '{"kind": "status", "status": 429, "body": "{\"message\":\"Too many requests\"}"}'`
 SELECT smartlead_pause_lead(549768, 3499513771);
 \echo :LAST_ERROR_SQLSTATE
-\set said `test/sandboxctl POST /_sandbox/fault '{"kind": "status", "status": 429, "body": "{\"error\":{\"code\":\"RATE_LIMIT_EXCEEDED\",\"message\":\"Rate limit exceeded\",\"retry_after\":30}}"}'`
+\set said `test/sandboxctl POST /_sandbox/fault '{"kind": "status", "status": 429, "body": "{\"error\":{\"code\":\"RATE_LIMIT_EXCEEDED\",\"message\":\"Rate limit exceeded\",\"retry_after\":1}}"}'`
 SELECT smartlead_pause_lead(549768, 3499513771);
 
 -- A plain text, a web page, and status codes without words.

@@ -112,6 +112,13 @@ is(calls($node, 1, $four[0]), '00000', 'a refusal whose body tells when is waite
 @at = map { $_->{at} } @{ sandbox_get('/_sandbox/log') };
 cmp_ok($at[1] - $at[0], '>=', 1990, 'for as long as that');
 
+# A number there that can't be one of seconds must not lock the key up.
+sandbox_post('/_sandbox/reset');
+sandbox_post(
+	'/_sandbox/fault',
+	{ kind => 'status', status => 429, body => '{"error":{"message":"no","retry_after":1767225600}}' });
+is(calls($node, 1, @four[ 0, 1 ]), '00000 00000', 'a time in place of seconds is not waited for');
+
 # Refused without a word about when: later and later.
 sandbox_post('/_sandbox/reset');
 sandbox_post('/_sandbox/fault', { kind => 'status', status => 429, times => 2 });
