@@ -2,9 +2,10 @@
  * webhook/fingerprint.c
  *		What identifies an event, whatever way and however often it is delivered.
  *
- * 128 bits, from a SHA-256 over the connection and over those fields of the event that are
- * the same in each delivery. Left out is what differs between two deliveries of one event: which
- * webhook it was, its name, address and secret, and texts about the campaign's present state.
+ * 128 bits: of the event's time, if it has one, and of a SHA-256 over the connection and over those
+ * fields of the event that are the same in each delivery. Left out is what differs between two
+ * deliveries of one event: which webhook it was, its name, address and secret, and texts about the
+ * campaign's present state.
  *
  * Sent, open, click and reply of one e-mail share all ids, so the kind is a part of it; several opens
  * differ in their time, several clicks in time or link.
