@@ -26,7 +26,7 @@ scripts/deps.sh build bench
 choose_user
 find_postgres
 build_all
-install_extension
+install_privately
 stage=$(mktemp -d /tmp/smartlead-bench.XXXXXX)
 stage_tests "$stage"
 sandbox_binary=$stage/test/sandbox/sandbox

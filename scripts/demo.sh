@@ -121,7 +121,7 @@ case $1 in
 		find_postgres
 		stop
 		build_all
-		install_extension
+		install_privately
 		start_all
 		tour
 		farewell

@@ -56,19 +56,42 @@ build_all()
 	$MAKE -s -C test/sandbox
 }
 
-# As the present user where that may write to the installation, else through sudo.
-install_extension()
+# A copy of the installation, and the extension in it, so that nothing of the system's is touched: PostgreSQL
+# finds its files by where its programs are. It is below build/, unless the user that runs the server can't
+# get there. From here on, bindir is the copy's.
+install_privately()
 {
-	local target
-	target=$("$pg_config" --pkglibdir)
-	say "installing the extension into $target"
-	if [ -w "$target" ] && [ -w "$("$pg_config" --sharedir)/extension" ]; then
-		$MAKE -s PG_CONFIG="$pg_config" install
-	elif command -v sudo >/dev/null; then
-		sudo env MAKEFLAGS="$MAKEFLAGS" "$MAKE" -s PG_CONFIG="$pg_config" install
-	else
-		die "cannot write to $target: run this as root, install sudo, or name an installation of your own with PG_CONFIG"
+	local made_from source copy=$top/build/postgres
+	source=$(readlink -f "$bindir/postgres")
+	made_from="$("$pg_config" --version) $source $(stat -c '%s %Y' "$source")"
+	mkdir -p build
+	if ! "${as_user[@]}" test -x "$top/build"; then
+		copy=/tmp/smartlead-postgres.$(id -u).$(printf '%s' "$top" | cksum | cut -d' ' -f1)
+		mkdir -p -m 755 "$copy"
+		[ -O "$copy" ] && [ ! -L "$copy" ] || die "$copy is not a directory of our own"
 	fi
+	if [ "$(cat "$copy/made-from" 2>/dev/null)" != "$made_from" ]; then
+		say "copying PostgreSQL to $copy"
+		rm -rf "${copy:?}"/*
+		copy_directory "$bindir" "$copy"
+		copy_directory "$("$pg_config" --pkglibdir)" "$copy"
+		copy_directory "$("$pg_config" --sharedir)" "$copy"
+		printf '%s\n' "$made_from" >"$copy/made-from"
+	fi
+	say "installing the extension into $copy"
+	$MAKE -s PG_CONFIG="$pg_config" DESTDIR="$copy" install
+	bindir=$copy$bindir
+	chmod -R a+rX "$copy"
+	"${as_user[@]}" "$bindir/postgres" --version >/dev/null ||
+		die "the user $run_user cannot run $bindir/postgres"
+}
+
+# copy_directory DIR COPY: DIR and what is in it, at the same path below COPY. bitcode is only for
+# compilers of queries, which do without.
+copy_directory()
+{
+	mkdir -p "$2$1"
+	tar -C "$1" --exclude=./bitcode -cf - . | tar -C "$2$1" -xf -
 }
 
 # stage_tests DIR: copies into DIR what the tests need and gives it to the user that runs them, who

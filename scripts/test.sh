@@ -35,7 +35,7 @@ scripts/deps.sh build test
 choose_user
 find_postgres
 build_all
-install_extension
+install_privately
 
 stage=$(mktemp -d /tmp/smartlead-test.XXXXXX)
 stage_tests "$stage"

@@ -30,7 +30,7 @@ scripts/deps.sh build test valgrind
 choose_user
 find_postgres
 build_all
-install_extension
+install_privately
 stage=$(mktemp -d /tmp/smartlead-valgrind.XXXXXX)
 stage_tests "$stage"
 
