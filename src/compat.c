@@ -16,11 +16,11 @@
 
 #if PG_VERSION_NUM >= 160000
 #include "parser/parse_relation.h"
+#else
+#include "utils/tuplestore.h"
 #endif
 #if PG_VERSION_NUM >= 150000
 #include "common/pg_prng.h"
-#else
-#include "utils/tuplestore.h"
 #endif
 
 #include "compat.h"
@@ -150,7 +150,7 @@ sl_sha256(const void *data, size_t length, uint8 *hash)
 	return algorithm != NULL && EVP_Digest(data, length, hash, NULL, algorithm, NULL) == 1;
 }
 
-#if PG_VERSION_NUM < 150000
+#if PG_VERSION_NUM < 160000
 void
 sl_init_materialized_srf(FunctionCallInfo fcinfo)
 {

@@ -60,8 +60,13 @@
 #define sl_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
-/* 15: one call sets up a materialized result; before, compat.c does. */
-#if PG_VERSION_NUM >= 150000
+/* 18: what doesn't return says so before its declaration. */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
+/* 16, and late releases of 15: one call sets up a materialized result; before, compat.c does. */
+#if PG_VERSION_NUM >= 160000
 #define sl_init_materialized_srf(fcinfo) InitMaterializedSRF((fcinfo), 0)
 #else
 extern void sl_init_materialized_srf(FunctionCallInfo fcinfo);

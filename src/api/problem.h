@@ -31,6 +31,6 @@ typedef struct SlProblem
 	char *said;		   /* Smartlead's own words, or NULL */
 } SlProblem;
 
-extern void sl_problem_raise(const SlProblem *problem) pg_attribute_noreturn();
+pg_noreturn extern void sl_problem_raise(const SlProblem *problem);
 
 #endif /* SL_PROBLEM_H */

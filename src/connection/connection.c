@@ -75,7 +75,7 @@ usable_servers(Oid user)
 	return usable;
 }
 
-static pg_attribute_noreturn() void raise_no_single_connection(List *servers)
+pg_noreturn static void raise_no_single_connection(List *servers)
 {
 	StringInfoData names;
 	ListCell	  *cell;

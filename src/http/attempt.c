@@ -10,6 +10,7 @@
 #include "smartlead.h"
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "storage/fd.h"
 #include "utils/timestamp.h"

@@ -69,7 +69,7 @@ describe_params(const char *action)
 	return text.data;
 }
 
-static pg_attribute_noreturn() void raise_unfit(const char *action, const char **names, int n)
+pg_noreturn static void raise_unfit(const char *action, const char **names, int n)
 {
 	for (int i = 0; i < n; i++)
 	{

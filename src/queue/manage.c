@@ -82,7 +82,7 @@ sl_owner_end(const SlOwnerWork *work)
 	SetUserIdAndSecContext(work->caller, work->security);
 }
 
-static pg_attribute_noreturn() void raise_no_job(int64 job)
+pg_noreturn static void raise_no_job(int64 job)
 {
 	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 					errmsg("there is no job " INT64_FORMAT " that you may see", job),

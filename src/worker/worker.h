@@ -114,7 +114,7 @@ typedef struct SlWorkerArguments
 extern SlWorkerSlot *sl_worker_begin(void);
 
 /* Ends the worker because the database has no extension (any more). */
-extern void sl_worker_end_without_extension(SlWorkerSlot *slot) pg_attribute_noreturn();
+pg_noreturn extern void sl_worker_end_without_extension(SlWorkerSlot *slot);
 
 /* The schema of the extension in this database, or InvalidOid. Needs a transaction. */
 extern Oid sl_extension_schema(void);
