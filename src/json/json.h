@@ -15,6 +15,22 @@
 #include <cjson/cJSON.h>
 
 /*
+ * Is this JSON, of no more than max_depth levels? Checks UTF-8 too. What is valid but can't be held
+ * by PostgreSQL, \u0000 and halves of surrogate pairs, is overwritten by \ufffd.
+ */
+extern bool sl_json_guard(char *text, size_t length, int max_depth);
+
+/*
+ * The value of a text that the guard has let pass and that ends with a NUL. Objects are as in
+ * jsonb: the members sorted, each name once. The text must stay as long as the value. Throws what
+ * jsonb can't hold.
+ */
+extern JsonbValue *sl_json_build(const char *text, size_t length);
+
+/* The same of a jsonb. */
+extern JsonbValue *sl_jsonb_open(Jsonb *jsonb);
+
+/*
  * Parses UTF-8 text. The tree is freed with the current memory context. NULL, with *why set to a
  * sentence, when the text is not JSON that PostgreSQL could hold: bad UTF-8, a NUL character,
  * nesting that is too deep. Numbers too long for a double keep their text: they

@@ -21,9 +21,9 @@
 #include <microhttpd.h>
 
 #include "lib/ilist.h"
-#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "json/json.h"
 #include "worker/worker.h"
 
 #define SL_TOKEN_BYTES 32
@@ -135,22 +135,6 @@ extern bool sl_token_hash(const char *text, size_t length, uint8 *hash);
 
 extern void sl_token_make(char *text, uint8 *hash);
 extern bool sl_same_bytes(const void *a, const void *b, size_t length);
-
-/*
- * Is this JSON, of no more than max_depth levels? Checks UTF-8 too. What is valid but can't be held
- * by PostgreSQL, \u0000 and halves of surrogate pairs, is overwritten by \ufffd.
- */
-extern bool sl_json_guard(char *text, size_t length, int max_depth);
-
-/*
- * The value of a text that the guard has let pass and that ends with a NUL. Objects are as in
- * jsonb: the members sorted, each name once. The text must stay as long as the value. Throws what
- * jsonb can't hold.
- */
-extern JsonbValue *sl_json_build(const char *text, size_t length);
-
-/* The same of a jsonb. */
-extern JsonbValue *sl_jsonb_open(Jsonb *jsonb);
 
 /*
  * An event as columns. Strings are palloc'd in the server's encoding; NULL: the payload has none.

@@ -1,5 +1,5 @@
 /*
- * webhook/json_guard.c
+ * json/guard.c
  *		Is this JSON? Decided before anything of the server sees it, in one pass, without recursion.
  *
  * RFC 8259 to the letter, with UTF-8 checked on the way. Two things are JSON and yet can't be held
@@ -11,7 +11,7 @@
  */
 #include "smartlead.h"
 
-#include "webhook/webhook.h"
+#include "json/json.h"
 
 #define MAX_DEPTH 512
 

@@ -1,5 +1,5 @@
 /*
- * webhook/json_build.c
+ * json/build.c
  *		From a body that is known to be JSON to a tree of values, of which a jsonb is made.
  *
  * The server's own parser checks again what the guard has checked, and copies each string byte by byte;
@@ -15,7 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
-#include "webhook/webhook.h"
+#include "json/json.h"
 
 /* So many digits fit into an int64, whatever they are. */
 #define INT64_SAFE_DIGITS 18
