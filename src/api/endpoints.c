@@ -388,6 +388,7 @@ const SlEndpoint sl_endpoints[] = {
 	},
 	{
 		.name = "create_campaign_webhook",
+		.internal = true,
 		.kind = SL_ACTION,
 		.method = SL_POST,
 		.path = "/campaigns/{campaign_id}/webhooks",
@@ -402,6 +403,7 @@ const SlEndpoint sl_endpoints[] = {
 	},
 	{
 		.name = "update_campaign_webhook",
+		.internal = true,
 		.kind = SL_ACTION,
 		.method = SL_POST,
 		.path = "/campaigns/{campaign_id}/webhooks",
@@ -415,6 +417,7 @@ const SlEndpoint sl_endpoints[] = {
 	},
 	{
 		.name = "delete_campaign_webhook",
+		.internal = true,
 		.kind = SL_ACTION,
 		.method = SL_DELETE,
 		.path = "/campaigns/{campaign_id}/webhooks",
@@ -424,6 +427,7 @@ const SlEndpoint sl_endpoints[] = {
 	},
 	{
 		.name = "delete_campaign_webhook",
+		.internal = true,
 		.kind = SL_ACTION,
 		.method = SL_DELETE,
 		.path = "/campaigns/{campaign_id}/webhooks/{webhook_id}",
@@ -433,6 +437,7 @@ const SlEndpoint sl_endpoints[] = {
 	},
 	{
 		.name = "create_webhook",
+		.internal = true,
 		.kind = SL_ACTION,
 		.method = SL_POST,
 		.path = "/webhook/create",
@@ -446,6 +451,7 @@ const SlEndpoint sl_endpoints[] = {
 	},
 	{
 		.name = "update_webhook",
+		.internal = true,
 		.kind = SL_ACTION,
 		.method = SL_PUT,
 		.path = "/webhook/update/{webhook_id}",
@@ -458,6 +464,7 @@ const SlEndpoint sl_endpoints[] = {
 	},
 	{
 		.name = "delete_webhook",
+		.internal = true,
 		.kind = SL_ACTION,
 		.method = SL_DELETE,
 		.path = "/webhook/delete",
@@ -466,6 +473,7 @@ const SlEndpoint sl_endpoints[] = {
 	},
 	{
 		.name = "delete_webhook",
+		.internal = true,
 		.kind = SL_ACTION,
 		.method = SL_DELETE,
 		.path = "/webhook/delete/{webhook_id}",

@@ -78,6 +78,8 @@ typedef struct SlEndpoint
 	const char	  *path;   /* {parameter} stands for its value */
 	const SlParam *params; /* ended by a NULL name */
 
+	/* Serves the extension itself: there is no function for it, and nobody can enqueue it. */
+	bool internal;
 	/* May it be sent again when the outcome is in doubt? Always true of what only reads. */
 	bool repeatable;
 	/* At least one parameter in the body must be given. */

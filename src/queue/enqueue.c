@@ -11,15 +11,11 @@
 #include "smartlead.h"
 
 #include "access/table.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/catcache.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "api/arguments.h"
@@ -28,6 +24,7 @@
 #include "queue/automation.h"
 #include "queue/join.h"
 #include "queue/queue.h"
+#include "queue/rights.h"
 #include "table/insertion.h"
 
 PG_FUNCTION_INFO_V1(smartlead_enqueue);
@@ -89,13 +86,18 @@ pg_noreturn static void raise_unfit(const char *action, const char **names, int 
 					errhint("Its arguments are %s.", describe_params(action))));
 }
 
+/* The row of the action that has these arguments, after checking the role's right to it. */
 static const SlEndpoint *
-find_endpoint(const char *action, Jsonb *args)
+find_endpoint(Oid schema, const char *action, Jsonb *args, Oid role)
 {
 	const char		 *names[FUNC_MAX_ARGS];
 	const SlEndpoint *endpoint = sl_endpoint_named(action);
 	int				  n;
 
+	if (endpoint != NULL && endpoint->internal)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("action \"%s\" can't be enqueued", action),
+						errdetail("It serves the extension itself.")));
 	if (endpoint == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("there is no action \"%s\"", action),
@@ -112,28 +114,8 @@ find_endpoint(const char *action, Jsonb *args)
 	endpoint = sl_endpoint_find(action, names, n);
 	if (endpoint == NULL)
 		raise_unfit(action, names, n);
+	sl_rights_check(schema, endpoint, names, n, role);
 	return endpoint;
-}
-
-/* Who may not call the action's function may not have it called by the dispatcher either. */
-static void
-check_function_privilege(Oid schema, const char *action, Oid user)
-{
-	char	 *name = psprintf("smartlead_%s", action);
-	CatCList *list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
-	bool	  allowed = true;
-
-	for (int i = 0; i < list->n_members; i++)
-	{
-		Form_pg_proc function = (Form_pg_proc) GETSTRUCT(&list->members[i]->tuple);
-
-		if (function->pronamespace == schema &&
-			sl_function_aclcheck(function->oid, user) != ACLCHECK_OK)
-			allowed = false;
-	}
-	ReleaseSysCacheList(list);
-	if (!allowed)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, name);
 }
 
 /* ---- the row ---- */
@@ -249,20 +231,19 @@ write_row(Oid schema, const SlNewJob *job, const SlArguments *arguments, const c
 const char *
 sl_queue_check(Oid schema, const SlNewJob *job, SlArguments **arguments)
 {
-	*arguments = sl_arguments(find_endpoint(job->action, job->args));
+	*arguments = sl_arguments(find_endpoint(schema, job->action, job->args, job->run_as));
 	sl_arguments_set_jsonb(*arguments, job->args);
 	sl_arguments_check(*arguments);
-	check_function_privilege(schema, job->action, job->run_as);
 	return sl_connection_resolve(job->connection, job->run_as)->name;
 }
 
 void
 sl_queue_check_template(Oid schema, const SlNewJob *job)
 {
-	SlArguments *arguments = sl_arguments(find_endpoint(job->action, job->args));
+	SlArguments *arguments =
+		sl_arguments(find_endpoint(schema, job->action, job->args, job->run_as));
 
 	sl_arguments_set_jsonb(arguments, sl_template_fill(job->args, NULL));
-	check_function_privilege(schema, job->action, job->run_as);
 }
 
 int64

@@ -164,6 +164,12 @@ sl_store_open(void)
 	return true;
 }
 
+Oid
+sl_store_schema(void)
+{
+	return schema;
+}
+
 static void
 execute(Statement *statement, Datum *values, const bool *nulls)
 {

@@ -23,6 +23,9 @@ typedef struct SlCandidate
 /* Finds the extension's tables. False: they are not there (any more). */
 extern bool sl_store_open(void);
 
+/* The schema in which it found them. */
+extern Oid sl_store_schema(void);
+
 /* Jobs that a dispatcher left behind when it died: ready again where that is safe, else failed. */
 extern void sl_store_recover(void);
 

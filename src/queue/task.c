@@ -15,6 +15,8 @@
 
 #include "queue/join.h"
 #include "queue/queue.h"
+#include "queue/rights.h"
+#include "queue/store.h"
 #include "queue/task.h"
 
 #define FIRST_BACKOFF_MS 1000
@@ -90,10 +92,10 @@ copy_job(SlJob *copy, const SlJob *job)
 	copy->join_key = job->join_key != NULL ? pstrdup(job->join_key) : NULL;
 }
 
-static const SlEndpoint *
-endpoint_of(const SlJob *job)
+/* The names of the arguments. */
+static int
+argument_names(const SlJob *job, const char **names)
 {
-	const char		  *names[FUNC_MAX_ARGS];
 	int				   n = 0;
 	JsonbIterator	  *iterator = JsonbIteratorInit(&job->args->root);
 	JsonbIteratorToken token;
@@ -102,18 +104,23 @@ endpoint_of(const SlJob *job)
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 		if (token == WJB_KEY && n < FUNC_MAX_ARGS)
 			names[n++] = pnstrdup(value.val.string.val, value.val.string.len);
-	return sl_endpoint_find(job->action, names, n);
+	return n;
 }
 
+/* Throws if the role has no right to the action any more. InvalidOid: nobody asks for it now. */
 static SlArguments *
-arguments_of(const SlJob *job)
+arguments_of(const SlJob *job, Oid role)
 {
-	const SlEndpoint *endpoint = endpoint_of(job);
+	const char		 *names[FUNC_MAX_ARGS];
+	int				  n = argument_names(job, names);
+	const SlEndpoint *endpoint = sl_endpoint_find(job->action, names, n);
 	SlArguments		 *arguments;
 
 	if (endpoint == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("\"%s\" can't be called with these arguments", job->action)));
+	if (OidIsValid(role))
+		sl_rights_check(sl_store_schema(), endpoint, names, n, role);
 	arguments = sl_arguments(endpoint);
 	sl_arguments_set_jsonb(arguments, job->args);
 	sl_arguments_check(arguments);
@@ -135,7 +142,7 @@ sl_task_create(MemoryContext parent, const SlConnection *connection, const SlJob
 	PG_TRY();
 	{
 		task->connection = copy_connection(connection);
-		task->arguments = arguments_of(job);
+		task->arguments = arguments_of(job, connection->user);
 	}
 	PG_CATCH();
 	{
@@ -158,7 +165,7 @@ sl_task_join(SlTask *task, const SlJob *job)
 	caller = MemoryContextSwitchTo(task->context);
 	PG_TRY();
 	{
-		joined = sl_join_add(task->arguments, arguments_of(job));
+		joined = sl_join_add(task->arguments, arguments_of(job, task->connection->user));
 	}
 	PG_CATCH();
 	{

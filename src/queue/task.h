@@ -71,8 +71,8 @@ typedef struct SlTask
 } SlTask;
 
 /*
- * A task for a job, or a result at once if the job can't be performed. Copies the connection and the
- * job into its own context, a child of "parent".
+ * A task for a job, or a result at once if the job can't be performed, or not by the connection's
+ * user. Copies the connection and the job into its own context, a child of "parent".
  */
 extern SlTask *sl_task_create(MemoryContext parent, const SlConnection *connection,
 							  const SlJob *job);

@@ -1,0 +1,154 @@
+# Whose actions the queue performs, and which: what a role may call, it may enqueue, and nothing else;
+# and what it may no longer call when the job's turn comes, it may no longer have done.
+use strict;
+use warnings;
+
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use SmartleadTest;
+
+my $node = smartlead_node('main', conf => "smartlead.databases = 'postgres'\nsmartlead.port = " . free_port());
+my $json = JSON::PP->new->canonical;
+
+sub query
+{
+	return $node->safe_psql('postgres', $_[0]);
+}
+
+# What a role's statement answers, or its error.
+sub as
+{
+	my ($role, $sql) = @_;
+	my ($code, $out, $err) =
+	  $node->psql('postgres', "\\set VERBOSITY verbose\n$sql", extra_params => [ '-U', $role ]);
+	return $code == 0 ? $out : $err =~ s/^psql:<stdin>:\d+: //r;
+}
+
+sub outcome
+{
+	my ($job) = @_;
+	return query("SELECT state, sqlstate FROM smartlead_wait($job)");
+}
+
+# The extension's functions that call an endpoint, and rows of the endpoint table that serve the
+# extension itself: name, arguments with values that fit, whether rows come back.
+sub endpoints
+{
+	my %value = (bigint => 1, 'bigint[]' => [1], boolean => \1, jsonb => { a => 1 }, text => 'a.example',
+		'text[]' => ['a.example'], 'timestamp with time zone' => '2026-01-01');
+	my @rows;
+
+	foreach my $line (split /\n/, query(q{
+		SELECT substr(p.proname, 11), p.prosrc = 'smartlead_listing', string_agg(a.name || ':' || format_type(a.type, NULL), ',')
+		FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'smartlead'
+		CROSS JOIN LATERAL (SELECT proargnames[i], proargtypes[i - 1], i > pronargs - pronargdefaults
+			FROM generate_series(1, pronargs) i WHERE proargnames[i] NOT IN ('connection', 'max_rows')) a (name, type, is_optional)
+		WHERE p.prosrc IN ('smartlead_action', 'smartlead_lookup', 'smartlead_listing', 'smartlead_create_campaign')
+		AND (NOT a.is_optional OR a.name LIKE '%name') GROUP BY p.oid ORDER BY 1}))
+	{
+		my ($name, $listing, $args) = split /\|/, $line;
+		my %args = map { my ($arg, $type) = split /:/; $arg => $value{$type} } split /,/, $args;
+		push @rows, { name => $name, args => \%args, listing => $listing eq 't', internal => 0 };
+	}
+	my %webhook = (name => 'x', webhook_url => 'https://x.example', event_types => [], categories => []);
+	push @rows, map { { name => $_->[0], args => $_->[1], internal => 1 } } (
+		[ create_campaign_webhook => { campaign_id => 1, %webhook } ],
+		[ update_campaign_webhook => { campaign_id => 1, id => 2, %webhook } ],
+		[ delete_campaign_webhook => { campaign_id => 1, id => 2 } ],
+		[ delete_campaign_webhook => { campaign_id => 1, webhook_id => 2 } ],
+		[ create_webhook => { name => 'x', webhook_url => 'https://x.example', association_type => 'user', event_type_map => {},
+			category_id_map => {} } ],
+		[ update_webhook => { webhook_id => 2, %webhook } ],
+		[ delete_webhook => { id => 2 } ],
+		[ delete_webhook => { webhook_id => 2 } ]);
+	return @rows;
+}
+
+query(q{CREATE ROLE dana LOGIN; CREATE ROLE erin LOGIN; GRANT smartlead_user TO dana, erin;
+	DROP USER MAPPING FOR CURRENT_USER SERVER sandbox;
+	CREATE USER MAPPING FOR PUBLIC SERVER sandbox OPTIONS (api_key 'sandbox-key-alpha');
+	GRANT USAGE ON FOREIGN SERVER sandbox TO PUBLIC});
+
+# ---- S1: what has no function ----
+
+my $later = "now() + interval '1 day'";
+my @rows = endpoints();
+cmp_ok(scalar(@rows), '>', 25, 'the endpoint table is read');
+my ($allowed, @faults) = (0);
+foreach my $row (@rows)
+{
+	my $args = $json->encode($row->{args});
+	my $said = as('dana', "SELECT smartlead_enqueue('$row->{name}', '$args', $later)");
+
+	if ($row->{listing})
+	{
+		push @faults, "$row->{name}: $said" unless $said =~ /ERROR/;
+	}
+	elsif ($row->{internal})
+	{
+		push @faults, "$row->{name} $args: $said" unless $said =~ /ERROR:  42501/;
+		my $automation = as('postgres',
+			"SELECT smartlead_automate('EMAIL_SENT', '$row->{name}', '$args')");
+		push @faults, "automation $row->{name}: $automation" unless $automation =~ /ERROR:  42501/;
+	}
+	else
+	{
+		push @faults, "$row->{name} $args: $said" unless $said =~ /^\d+$/;
+		$allowed++;
+	}
+}
+is(join("\n", @faults), '', 'S1: each row of the endpoint table can be enqueued exactly if there is a function of its arguments');
+cmp_ok($allowed, '>', 15, 'S1: many can');
+like(as('dana', q{SELECT smartlead_enqueue('delete_webhook', '{"webhook_id": 1}')}), qr/ERROR:  42501/, 'S1: a webhook is not deleted by the queue');
+like(as('postgres', q{SELECT smartlead_enqueue('create_campaign_webhook', '{"campaign_id": 1, "name": "x", "webhook_url": "https://x.example",
+	"event_types": [], "categories": []}')}), qr/ERROR:  42501/, 'S1: nor made, not even for a superuser');
+like(as('dana', qq{SELECT smartlead_enqueue('update_lead_category', '{"campaign_id": 1, "lead_id": 2, "category": "x", "category_id": 3}', $later)}),
+	qr/ERROR:  42501/, 'S1: arguments that no function takes together');
+query(q{GRANT CREATE ON SCHEMA public TO dana});
+like(as('dana', q{CREATE FUNCTION smartlead_delete_webhook(webhook_id bigint) RETURNS bigint LANGUAGE sql AS 'SELECT $1';
+	SELECT smartlead_enqueue('delete_webhook', '{"webhook_id": 1}')}), qr/ERROR:  42501/, 'S1: a function of the user\'s own is none of ours');
+query(q{REVOKE EXECUTE ON FUNCTION smartlead_get_lead(text, name) FROM smartlead_user});
+like(as('dana', qq{SELECT smartlead_enqueue('get_lead', '{"email": "a\@b.example"}', $later)}), qr/ERROR:  42501/,
+	'S1: the function of these arguments counts');
+like(as('dana', qq{SELECT smartlead_enqueue('get_lead', '{"lead_id": 3}', $later)}), qr/^\d+$/, 'S1: not its namesake');
+
+# ---- S2: when the job runs ----
+
+my $ada = '{"campaign_id": 549768, "lead_id": 3499513771}';
+my $bo = '{"campaign_id": 600001, "lead_id": 3600000010}';
+ok($node->poll_query_until('postgres', q{SELECT EXISTS (SELECT FROM smartlead_workers WHERE worker = 'dispatcher' AND state = 'running')}), 'the dispatcher runs');
+my %job = map { $_ => as($_, "SELECT smartlead_enqueue('delete_lead', '$ada', $later)") } qw(dana erin);
+query('REVOKE smartlead_user FROM dana');
+query("UPDATE smartlead_queue SET run_at = now(), due_at = now() WHERE id IN ($job{dana})");
+my $other = as('erin', "SELECT smartlead_enqueue('pause_lead', '$bo')");
+is(outcome($job{dana}), 'failed|42501', 'S2: the right to the function counts when the job runs');
+is(outcome($other), 'done|', 'S2: others are performed');
+is(sandbox_get('/_sandbox/state/leads/549768/3499513771')->{status} ne '', 1, 'S2: the lead was not deleted');
+query('GRANT smartlead_user TO dana');
+my $joined = join ',', split /\n/, as('dana',
+	"SELECT smartlead_enqueue('block_domain', jsonb_build_object('domain', 'd' || i || '.example'), $later) FROM generate_series(1, 3) i");
+query("REVOKE EXECUTE ON FUNCTION smartlead_block_domain(text, bigint, name) FROM smartlead_user;
+	UPDATE smartlead_queue SET run_at = now(), due_at = now() WHERE id IN ($joined)");
+$other = as('erin', "SELECT smartlead_enqueue('pause_lead', '$bo')");
+is(outcome($other), 'done|', 'S2: one that goes on');
+is(join(' ', map { outcome($_) } split /,/, $joined), 'failed|42501 failed|42501 failed|42501', 'S2: that holds for jobs that share a request, too');
+query("REVOKE USAGE ON FOREIGN SERVER sandbox FROM PUBLIC; GRANT USAGE ON FOREIGN SERVER sandbox TO dana;
+	UPDATE smartlead_queue SET run_at = now(), due_at = now() WHERE id = $job{erin}");
+as('dana', "SELECT smartlead_enqueue('pause_lead', '$bo')");
+is(outcome($job{erin}), 'failed|42501', 'S2: so does the one to the connection');
+query('GRANT USAGE ON FOREIGN SERVER sandbox TO PUBLIC');
+$job{erin} = as('erin', "SELECT smartlead_enqueue('delete_lead', '$ada', $later)");
+query("DROP USER MAPPING FOR PUBLIC SERVER sandbox; CREATE USER MAPPING FOR dana SERVER sandbox OPTIONS (api_key 'sandbox-key-alpha');
+	DELETE FROM smartlead_queue_paused; UPDATE smartlead_queue SET run_at = now(), due_at = now() WHERE id = $job{erin}");
+as('dana', "SELECT smartlead_enqueue('pause_lead', '$bo')");
+is(outcome($job{erin}), 'failed|42704', 'S2: and the user mapping');
+is(sandbox_get('/_sandbox/state/leads/549768/3499513771')->{status} ne '', 1, 'S2: the lead is still there');
+
+$node->stop;
+done_testing();
