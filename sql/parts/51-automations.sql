@@ -58,7 +58,7 @@ AS $$
 	WITH dropped AS (
 		DELETE FROM @extschema@.smartlead_automations WHERE id OPERATOR(pg_catalog.=) automation RETURNING id)
 	SELECT EXISTS (SELECT FROM dropped);
-$$ LANGUAGE sql STRICT VOLATILE PARALLEL UNSAFE;
+$$ LANGUAGE sql STRICT VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp;
 
 COMMENT ON FUNCTION @extschema@.smartlead_drop_automation(bigint) IS
 'ends an automation; the jobs that it has enqueued stay. False: there is none with that number';
@@ -82,14 +82,14 @@ AS $$
 	       j.waiting, j.done, j.failed, j.last_error
 	  FROM @extschema@.smartlead_automations a,
 	       LATERAL (
-	           SELECT pg_catalog.count(*) FILTER (WHERE q.state OPERATOR(pg_catalog.=) ANY ('{ready,running}'::text[])) AS waiting,
+	           SELECT pg_catalog.count(*) FILTER (WHERE q.state OPERATOR(pg_catalog.=) ANY ('{ready,running}'::pg_catalog.text[])) AS waiting,
 	                  pg_catalog.count(*) FILTER (WHERE q.state OPERATOR(pg_catalog.=) 'done') AS done,
 	                  pg_catalog.count(*) FILTER (WHERE q.state OPERATOR(pg_catalog.=) 'failed') AS failed,
 	                  (pg_catalog.array_agg(q.last_error ORDER BY q.id DESC) FILTER (WHERE q.last_error IS NOT NULL))[1] AS last_error
 	             FROM @extschema@.smartlead_queue q
 	            WHERE q.automation_id OPERATOR(pg_catalog.=) a.id) j
 	 ORDER BY a.id;
-$$ LANGUAGE sql STABLE PARALLEL RESTRICTED;
+$$ LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp;
 
 COMMENT ON FUNCTION @extschema@.smartlead_list_automations() IS
 'the automations that the current user may see, and what became of their jobs that are still kept';

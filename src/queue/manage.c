@@ -40,28 +40,11 @@ sl_user_is_admin(Oid user)
 	return superuser_arg(user) || (OidIsValid(admin) && is_member_of_role(user, admin));
 }
 
-static Oid
-owner_of(Oid table)
-{
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
-	Oid		  owner;
-
-	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the queue's tables do not exist"),
-				 errhint("Bring the extension up to date: ALTER EXTENSION smartlead UPDATE.")));
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
 void
 sl_owner_begin(SlOwnerWork *work, Oid schema)
 {
 	work->schema = quote_identifier(get_namespace_name(schema));
-	GetUserIdAndSecContext(&work->caller, &work->security);
-	SetUserIdAndSecContext(owner_of(get_relname_relid(SL_QUEUE_TABLE, schema)),
-						   work->security | SECURITY_LOCAL_USERID_CHANGE);
+	sl_become_owner(get_relname_relid(SL_QUEUE_TABLE, schema), &work->caller);
 	SPI_connect();
 }
 
@@ -79,7 +62,7 @@ void
 sl_owner_end(const SlOwnerWork *work)
 {
 	SPI_finish();
-	SetUserIdAndSecContext(work->caller, work->security);
+	sl_become_oneself(&work->caller);
 }
 
 pg_noreturn static void raise_no_job(int64 job)
@@ -92,7 +75,7 @@ pg_noreturn static void raise_no_job(int64 job)
 static void
 check_may_touch(const SlOwnerWork *work, int64 job, Oid run_as)
 {
-	if (!has_privs_of_role(work->caller, run_as) && !sl_user_is_admin(work->caller))
+	if (!has_privs_of_role(work->caller.user, run_as) && !sl_user_is_admin(work->caller.user))
 		raise_no_job(job);
 }
 
@@ -106,7 +89,7 @@ lock_job(const SlOwnerWork *work, int64 job)
 
 	if (sl_owner_execute(work,
 						 "SELECT action, args, connection, run_as::pg_catalog.oid, state "
-						 "FROM %s.smartlead_queue WHERE id = $1 FOR UPDATE",
+						 "FROM %s.smartlead_queue WHERE id OPERATOR(pg_catalog.=) $1 FOR UPDATE",
 						 1, types, values, NULL) == 0)
 		raise_no_job(job);
 	check_may_touch(
@@ -130,7 +113,8 @@ smartlead_cancel(PG_FUNCTION_ARGS)
 	cancelled = sl_owner_execute(&work,
 								 "UPDATE %s.smartlead_queue SET state = 'cancelled', "
 								 "finished_at = pg_catalog.clock_timestamp() "
-								 "WHERE id = $1 AND state = 'ready'",
+								 "WHERE id OPERATOR(pg_catalog.=) $1 "
+								 "AND state OPERATOR(pg_catalog.=) 'ready'",
 								 1, types, values, NULL) > 0;
 	sl_owner_end(&work);
 	if (cancelled)
@@ -163,9 +147,11 @@ resume(const SlOwnerWork *work, const char *connection, Oid run_as)
 	Datum	 values[] = {NameGetDatum(&name), ObjectIdGetDatum(run_as)};
 
 	namestrcpy(&name, connection);
-	sl_owner_execute(work,
-					 "DELETE FROM %s.smartlead_queue_paused WHERE connection = $1 AND run_as = $2",
-					 2, types, values, NULL);
+	sl_owner_execute(
+		work,
+		"DELETE FROM %s.smartlead_queue_paused WHERE connection OPERATOR(pg_catalog.=) $1 "
+		"AND run_as OPERATOR(pg_catalog.=) $2",
+		2, types, values, NULL);
 }
 
 static bool
@@ -193,11 +179,12 @@ requeue(Oid schema, const SlOwnerWork *work, int64 id)
 	if (key != NULL)
 		values[2] = CStringGetTextDatum(key);
 	resume(work, job.connection, job.run_as);
-	sl_owner_execute(work,
-					 "UPDATE %s.smartlead_queue SET state = 'ready', attempts = 0, "
-					 "due_at = greatest(run_at, pg_catalog.clock_timestamp()), "
-					 "lead_id = $2, join_key = $3, finished_at = NULL WHERE id = $1",
-					 3, types, values, nulls);
+	sl_owner_execute(
+		work,
+		"UPDATE %s.smartlead_queue SET state = 'ready', attempts = 0, "
+		"due_at = greatest(run_at, pg_catalog.clock_timestamp()), "
+		"lead_id = $2, join_key = $3, finished_at = NULL WHERE id OPERATOR(pg_catalog.=) $1",
+		3, types, values, nulls);
 	return true;
 }
 
@@ -235,10 +222,11 @@ smartlead_resume_connection(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("smartlead_resume_connection()");
 	sl_owner_begin(&work, get_func_namespace(fcinfo->flinfo->fn_oid));
-	n = (int32) sl_owner_execute(&work,
-								 "DELETE FROM %s.smartlead_queue_paused WHERE connection = $1 "
-								 "AND ($3 OR pg_catalog.pg_has_role($2, run_as, 'USAGE'))",
-								 3, types, values, NULL);
+	n = (int32) sl_owner_execute(
+		&work,
+		"DELETE FROM %s.smartlead_queue_paused WHERE connection OPERATOR(pg_catalog.=) $1 "
+		"AND ($3 OR pg_catalog.pg_has_role($2, run_as, 'USAGE'))",
+		3, types, values, NULL);
 	sl_owner_end(&work);
 	if (n > 0)
 		sl_queue_wake_at_commit();
@@ -257,7 +245,7 @@ look(const SlOwnerWork *work, int64 job, bool give_up)
 	Oid				types[] = {INT8OID};
 	Datum			values[] = {Int64GetDatum(job)};
 	char		   *statement = psprintf("SELECT q, q.xmin, q.state, q.run_as::pg_catalog.oid "
-												   "FROM %s.smartlead_queue q WHERE q.id = $1",
+												   "FROM %s.smartlead_queue q WHERE q.id OPERATOR(pg_catalog.=) $1",
 										 work->schema);
 	HeapTuple		row;
 	TupleDesc		descriptor;

@@ -9,18 +9,22 @@
 
 #include "smartlead.h"
 
+#include "role/role.h"
+
 /* Between begin and end, SPI is connected and the current user is the tables' owner. */
 typedef struct SlOwnerWork
 {
-	const char *schema; /* of the extension, quoted */
-	Oid			caller;
-	int			security;
+	const char	 *schema; /* of the extension, quoted */
+	SlUserContext caller;
 } SlOwnerWork;
 
 extern void sl_owner_begin(SlOwnerWork *work, Oid schema);
 extern void sl_owner_end(const SlOwnerWork *work);
 
-/* Runs a statement in which %s stands for the schema. Returns how many rows it touched. */
+/*
+ * Runs a statement in which %s stands for the schema, as often as it is there. Returns how many rows
+ * it touched.
+ */
 extern uint64 sl_owner_execute(const SlOwnerWork *work, const char *statement, int n_args,
 							   Oid *types, Datum *values, const char *nulls);
 

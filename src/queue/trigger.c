@@ -191,8 +191,11 @@ count_jobs(const SlOwnerWork *work, const Automation *automation, const Event *e
 
 	sl_owner_execute(work,
 					 "SELECT pg_catalog.count(*) FROM (SELECT FROM %s.smartlead_queue "
-					 "WHERE automation_id = $1 AND event_subject = $2 AND created_at > $3 "
-					 "AND ($4 IS NULL OR args = $4) AND state IN ('ready', 'running', 'done') "
+					 "WHERE automation_id OPERATOR(pg_catalog.=) $1 "
+					 "AND event_subject OPERATOR(pg_catalog.=) $2 "
+					 "AND created_at OPERATOR(pg_catalog.>) $3 "
+					 "AND ($4 IS NULL OR args OPERATOR(pg_catalog.=) $4) "
+					 "AND state OPERATOR(pg_catalog.=) ANY ('{ready,running,done}') "
 					 "LIMIT $5) jobs",
 					 5, types, values, args == NULL ? "   n " : NULL);
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
@@ -325,8 +328,8 @@ automations_for(const SlOwnerWork *work, const Event *event, int *n)
 	*n = (int) sl_owner_execute(
 		work,
 		"SELECT id, owner::pg_catalog.oid, action, args, condition, connection, max_per_hour "
-		"FROM %s.smartlead_automations WHERE event_type = $1 "
-		"AND (connection IS NULL OR connection = $2) ORDER BY id",
+		"FROM %s.smartlead_automations WHERE event_type OPERATOR(pg_catalog.=) $1 "
+		"AND (connection IS NULL OR connection OPERATOR(pg_catalog.=) $2) ORDER BY id",
 		2, types, values, NULL);
 	found = palloc0(sizeof(Automation) * Max(*n, 1));
 	for (int i = 0; i < *n; i++)

@@ -124,9 +124,10 @@ take_row(int64 id, FailedEvent *failed)
 	Oid	  type = INT8OID;
 	Datum value = Int64GetDatum(id);
 	bool  is_null;
-	char *query = psprintf("DELETE FROM %s WHERE id = $1 RETURNING received_at, connection,"
-						   " webhook, request_id, payload, pg_catalog.convert_from(body, 'UTF8')",
-						   table_name());
+	char *query = psprintf(
+		"DELETE FROM %s WHERE id OPERATOR(pg_catalog.=) $1 RETURNING received_at, connection,"
+		" webhook, request_id, payload, pg_catalog.convert_from(body, 'UTF8')",
+		table_name());
 	Datum payload;
 	char *body;
 

@@ -126,16 +126,6 @@ column_array(const SlEventRow *rows, int n, SlEventColumn column, Oid type)
 	return construct_md_array(values, nulls, 1, &n, &lower, type, length, by_value, alignment);
 }
 
-static Oid
-owner(void)
-{
-	Relation relation = table_open(existing_relation(), AccessShareLock);
-	Oid		 role = relation->rd_rel->relowner;
-
-	table_close(relation, NoLock);
-	return role;
-}
-
 /* Marks those that are in the table, whatever row security lets the current user see of it. */
 static void
 look_up(const SlEventRow *rows, int n, bool *known)
@@ -144,14 +134,13 @@ look_up(const SlEventRow *rows, int n, bool *known)
 	Datum values[lengthof(types)];
 	char *name = sl_events_name();
 	bool  is_null;
-	Oid	  user;
-	int	  security;
+
+	SlUserContext caller;
 
 	values[0] = PointerGetDatum(column_array(rows, n, SL_EVENT_FINGERPRINT, UUIDOID));
 	values[1] = PointerGetDatum(column_array(rows, n, SL_EVENT_REQUEST_ID, TEXTOID));
 	values[2] = PointerGetDatum(column_array(rows, n, SL_EVENT_CONNECTION, TEXTOID));
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(owner(), security | SECURITY_LOCAL_USERID_CHANGE);
+	sl_become_owner(existing_relation(), &caller);
 	if (SPI_execute_with_args(
 			psprintf("SELECT a.n FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2),"
 					 " pg_catalog.unnest($3)) WITH ORDINALITY AS a(fingerprint, request_id,"
@@ -163,7 +152,7 @@ look_up(const SlEventRow *rows, int n, bool *known)
 					 name, name),
 			lengthof(types), types, values, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look events up");
-	SetUserIdAndSecContext(user, security);
+	sl_become_oneself(&caller);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		known[DatumGetInt64(
 				  SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null)) -

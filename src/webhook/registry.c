@@ -6,14 +6,12 @@
  */
 #include "smartlead.h"
 
-#include "access/table.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
 
 #include "webhook/registry.h"
 #include "webhook/webhook.h"
@@ -55,23 +53,19 @@ text_parameter(Statement *statement, const char *text)
 static uint64
 run(Statement *statement, const char *table, int expected)
 {
-	Oid		 relation = sl_extension_relation(table);
-	Oid		 user;
-	int		 security, result;
-	Relation opened;
+	Oid			  relation = sl_extension_relation(table);
+	SlUserContext caller;
+	int			  result;
 
 	if (!OidIsValid(relation))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("table \"%s\" of extension smartlead is missing", table)));
-	opened = table_open(relation, AccessShareLock);
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(opened->rd_rel->relowner, security | SECURITY_LOCAL_USERID_CHANGE);
+	sl_become_owner(relation, &caller);
 	result = SPI_execute_with_args(
 		psprintf(statement->text, quote_qualified_identifier(
 									  get_namespace_name(get_rel_namespace(relation)), table)),
 		statement->n, statement->types, statement->values, statement->nulls, false, 0);
-	SetUserIdAndSecContext(user, security);
-	table_close(opened, NoLock);
+	sl_become_oneself(&caller);
 	if (result != expected)
 		elog(ERROR, "unexpected result %d of a statement on \"%s\"", result, table);
 	return SPI_processed;
@@ -133,7 +127,7 @@ sl_registry_get(int64 id, SlWebhook *webhook)
 {
 	Statement select = {"SELECT subscriber, connection, level, campaign_id, client_id, name,"
 						" event_types, categories, remote_id, ended_at IS NOT NULL"
-						" FROM %s WHERE id = $1 FOR UPDATE"};
+						" FROM %s WHERE id OPERATOR(pg_catalog.=) $1 FOR UPDATE"};
 	bool	  is_null;
 
 	parameter(&select, INT8OID, true, Int64GetDatum(id));
@@ -160,7 +154,7 @@ sl_registry_get(int64 id, SlWebhook *webhook)
 Oid
 sl_registry_subscriber(int64 id)
 {
-	Statement select = {"SELECT subscriber FROM %s WHERE id = $1"};
+	Statement select = {"SELECT subscriber FROM %s WHERE id OPERATOR(pg_catalog.=) $1"};
 	bool	  is_null;
 
 	parameter(&select, INT8OID, true, Int64GetDatum(id));
@@ -172,7 +166,7 @@ sl_registry_subscriber(int64 id)
 void
 sl_registry_set_remote_id(int64 id, int64 remote_id)
 {
-	Statement update = {"UPDATE %s SET remote_id = $2 WHERE id = $1"};
+	Statement update = {"UPDATE %s SET remote_id = $2 WHERE id OPERATOR(pg_catalog.=) $1"};
 
 	parameter(&update, INT8OID, true, Int64GetDatum(id));
 	number_parameter(&update, remote_id);
@@ -184,7 +178,7 @@ sl_registry_secure(int64 id, const char *secret_key, const char *signing_secret,
 				   bool signature_required)
 {
 	Statement update = {"UPDATE %s SET secret_key = $2, signing_secret = $3,"
-						" signature_required = $4 WHERE id = $1"};
+						" signature_required = $4 WHERE id OPERATOR(pg_catalog.=) $1"};
 
 	parameter(&update, INT8OID, true, Int64GetDatum(id));
 	text_parameter(&update, secret_key);
@@ -196,9 +190,9 @@ sl_registry_secure(int64 id, const char *secret_key, const char *signing_secret,
 bool
 sl_registry_end(int64 id)
 {
-	Statement delete = {"DELETE FROM %s WHERE webhook = $1"};
+	Statement delete = {"DELETE FROM %s WHERE webhook OPERATOR(pg_catalog.=) $1"};
 	Statement update = {"UPDATE %s SET ended_at = pg_catalog.now()"
-						" WHERE id = $1 AND ended_at IS NULL"};
+						" WHERE id OPERATOR(pg_catalog.=) $1 AND ended_at IS NULL"};
 
 	parameter(&delete, INT8OID, true, Int64GetDatum(id));
 	parameter(&update, INT8OID, true, Int64GetDatum(id));
@@ -210,7 +204,8 @@ char *
 sl_registry_add_token(int64 webhook, TimestampTz others_expire)
 {
 	Statement update = {"UPDATE %s SET expires_at = $2"
-						" WHERE webhook = $1 AND (expires_at IS NULL OR expires_at > $2)"};
+						" WHERE webhook OPERATOR(pg_catalog.=) $1 AND (expires_at IS NULL OR "
+						"expires_at OPERATOR(pg_catalog.>) $2)"};
 	Statement insert = {"INSERT INTO %s (token_hash, webhook) VALUES ($1, $2)"};
 	char	 *token = palloc(SL_TOKEN_LENGTH + 1);
 	uint8	  hash[SL_HASH_LENGTH];

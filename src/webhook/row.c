@@ -38,7 +38,9 @@ add_number(Filler *filler, bool given, int64 number)
 	add(filler, given, Int64GetDatum(number));
 }
 
-/* The latest change of state of the same campaign or lead. False: there is none. */
+/*
+ * The latest change of state of the same campaign or lead, whoever may see it. False: there is none.
+ */
 static bool
 find_last_change(const SlEvent *event, const SlSource *source)
 {
@@ -47,6 +49,8 @@ find_last_change(const SlEvent *event, const SlSource *source)
 	char  nulls[lengthof(types) + 1] = "    ";
 	bool  is_status = strcmp(event->kind, "CAMPAIGN_STATUS_CHANGED") == 0;
 
+	SlUserContext caller;
+
 	values[0] = CStringGetTextDatum(source->connection);
 	values[1] = CStringGetTextDatum(event->kind);
 	values[2] = Int64GetDatum(event->campaign_id);
@@ -54,15 +58,20 @@ find_last_change(const SlEvent *event, const SlSource *source)
 	nulls[3] = event->lead_email != NULL ? ' ' : 'n';
 	if (event->lead_email != NULL)
 		values[3] = CStringGetTextDatum(event->lead_email);
+	sl_become_owner(sl_events_relation(), &caller);
 	if (SPI_execute_with_args(
-			psprintf("SELECT id, fingerprint, payload, received_at FROM %s WHERE kind = '%s' AND "
-					 "kind = $2 AND connection = $1 AND %s ORDER BY id DESC LIMIT 1",
+			psprintf("SELECT id, fingerprint, payload, received_at FROM %s"
+					 " WHERE kind OPERATOR(pg_catalog.=) '%s' AND kind OPERATOR(pg_catalog.=) $2"
+					 " AND connection OPERATOR(pg_catalog.=) $1 AND %s ORDER BY id DESC LIMIT 1",
 					 sl_events_name(),
 					 is_status ? "CAMPAIGN_STATUS_CHANGED" : "LEAD_CATEGORY_UPDATED",
-					 is_status ? "campaign_id = $3"
-							   : "lead_email = $4 AND campaign_id IS NOT DISTINCT FROM $3"),
+					 is_status ? "campaign_id OPERATOR(pg_catalog.=) $3"
+							   : "lead_email OPERATOR(pg_catalog.=) $4 AND (campaign_id"
+								 " OPERATOR(pg_catalog.=) $3 OR ($3 IS NULL AND campaign_id IS"
+								 " NULL))"),
 			lengthof(types), types, values, nulls, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the last change of state");
+	sl_become_oneself(&caller);
 	return SPI_processed > 0;
 }
 

@@ -24,6 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "json/json.h"
+#include "role/role.h"
 #include "worker/worker.h"
 
 #define SL_TOKEN_BYTES 32

@@ -3,7 +3,7 @@
  *		How every worker begins and ends, and how it finds the extension.
  *
  * A worker is connected as the bootstrap superuser, because only that may become any user. It
- * never runs users' code as such: see untrusted.c. It holds no lock and no snapshot while it waits.
+ * never runs users' code as such: see role/role.c. It holds no lock and no snapshot while it waits.
  *
  * What may happen around it, and what it does then:
  * - The database has no extension: it ends, with its state saying so. The launcher looks again when

@@ -123,35 +123,9 @@ extern Oid sl_extension_schema(void);
 extern Oid sl_extension_relation(const char *name);
 
 /*
- * Users' code runs as the user who owns the work, never as the worker's superuser.
- *
- * Between these two, the current user is "user", within a security-restricted operation, and
- * settings that the code changes are undone. An error in between needs no call of the second: the
- * (sub)transaction's abort restores everything.
- */
-typedef struct SlUserContext
-{
-	Oid user;
-	int security;
-	int nest_level;
-} SlUserContext;
-
-extern void sl_become_user(Oid user, SlUserContext *saved);
-extern void sl_become_oneself(const SlUserContext *saved);
-
-/*
  * Does something in a subtransaction. NULL: it is done; else the error, in the caller's memory
  * context, and nothing of it counts.
  */
 extern ErrorData *sl_attempt(void (*action)(void *argument), void *argument);
-
-/*
- * The role to run somebody's work as: the role itself, or smartlead_admin in place of a superuser,
- * whose rights no trigger shall have. InvalidOid: there is no such role any more.
- */
-extern Oid sl_working_role(Oid role);
-
-/* To be called once in each transaction in which users' code runs: makes constraints immediate. */
-extern void sl_forbid_deferred_triggers(void);
 
 #endif /* SL_WORKER_H */
