@@ -11,6 +11,11 @@
  * page's beginning, and the part between is read again. What can't be told apart by ids, such as a
  * row that moves from the unread part into the read one, is not noticed.
  *
+ * A page may hold fewer rows than were asked for without being the last one. What it lacks is asked
+ * for again, and the listing ends only where Smartlead's total says so and a short page agrees, or
+ * where it has nothing any more: a probe of one row past the end tells. A listing that can't be
+ * had whole is an error.
+ *
  * Copyright (c) 2026, the smartlead authors
  */
 #include "smartlead.h"
@@ -21,15 +26,22 @@
 #include "api/call.h"
 #include "api/listing.h"
 
-#define MAX_PAGES 32
-#define OVERLAP 1 /* rows that a page repeats of the one before */
+#define MAX_PAGES 32	/* under way, asked for ahead */
+#define MAX_FRUITLESS 8 /* pages in a row that bring nothing new */
 #define PAGES_REMEMBERED 16
-#define MAX_PATCHES 8 /* attempts to find the rows that moved */
+
+typedef enum PageUse
+{
+	PAGE_NEXT,	/* the rows that come next */
+	PAGE_AGAIN, /* rows that were read, and those that may have moved among them */
+	PAGE_PROBE	/* is there any row past the end? */
+} PageUse;
 
 /* A page that was asked for, and what it holds once it has come. */
 typedef struct FetchedPage
 {
 	MemoryContext	 context;
+	PageUse			 use;
 	SlPageRange		 range;
 	const SlRequest *request;
 	SlTransfer		*transfer;
@@ -52,34 +64,45 @@ typedef struct Listing
 	bool			*nulls;
 	int64			 rows_left; /* -1: no bound */
 
-	/* The pages under way, oldest first. */
-	FetchedPage *pages[MAX_PAGES];
+	/* The pages under way, in the order in which they are used; some are read in between. */
+	FetchedPage *pages[MAX_PAGES + MAX_FRUITLESS + 3];
 	int			 n_pages;
 	int			 window; /* how many there may be */
 	int64		 next_offset;
-	int64		 total; /* -1: Smartlead doesn't tell */
-	bool		 ended;
 
-	/* The ids of the last rows, in a ring and in a table. */
+	int	  size;		 /* rows that a page holds: as many as are asked for, or as the service gives */
+	int	  overlap;	 /* rows that a page repeats of the one before */
+	int64 end;		 /* the offset after the last row that was read */
+	int64 total;	 /* -1: Smartlead doesn't tell */
+	int	  fruitless; /* pages since the last one that brought a new row */
+	bool  in_doubt;	 /* all has been read, it seems: the probe will tell */
+	bool  ended;
+
+	/* The ids of the last rows, in a ring and in a table; and of the first one. */
 	HTAB  *seen;
 	int64 *ring;
 	int	   ring_size;
 	int64  n_remembered;
+	int64  first_id;
 } Listing;
 
 /* ---- ids ---- */
 
-/* The id by which a row is known; false: it has none. */
-static bool
-row_id(const Listing *listing, const cJSON *row, int64 *id)
+/* The id by which a row is known. Pages can't be joined without. */
+static int64
+row_id(const Listing *listing, const FetchedPage *page, const cJSON *row)
 {
 	const cJSON *field = sl_json_member(row, listing->endpoint->row_id);
+	int64		 id;
 
 	if (field == NULL)
 		field = sl_json_member(row, "id");
 	if (field == NULL)
 		field = sl_json_member(sl_json_member(row, "lead"), "id");
-	return field != NULL && sl_json_bigint(field, id);
+	if (field == NULL || !sl_json_bigint(field, &id))
+		sl_problem_raise(sl_problem_unreadable(
+			page->request, psprintf("A row has no \"%s\".", listing->endpoint->row_id)));
+	return id;
 }
 
 static bool
@@ -93,6 +116,8 @@ remember(Listing *listing, int64 id)
 {
 	int64 *place = &listing->ring[listing->n_remembered % listing->ring_size];
 
+	if (listing->n_remembered == 0)
+		listing->first_id = id;
 	if (listing->n_remembered >= listing->ring_size)
 		hash_search(listing->seen, place, HASH_REMOVE, NULL);
 	*place = id;
@@ -104,7 +129,7 @@ remember(Listing *listing, int64 id)
 
 /* Every page lives in a context of its own, so that it goes with all that was read of it. */
 static FetchedPage *
-start_page(Listing *listing, int64 offset)
+start_page(Listing *listing, PageUse use, int64 offset, int limit)
 {
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "smartlead page", ALLOCSET_DEFAULT_SIZES);
@@ -113,10 +138,9 @@ start_page(Listing *listing, int64 offset)
 	int			  next_element;
 
 	page->context = context;
+	page->use = use;
 	page->range.offset = offset;
-	page->range.limit = listing->endpoint->page_size;
-	if (listing->rows_left > 0 && offset == 0)
-		page->range.limit = Min(page->range.limit, listing->rows_left);
+	page->range.limit = limit;
 	page->request = sl_request_build(listing->connection, listing->arguments, page->range, false, 0,
 									 &next_element);
 	page->transfer = sl_transfer_start(page->request);
@@ -140,44 +164,66 @@ finish_page(FetchedPage *page, const SlEndpoint *endpoint)
 	MemoryContextSwitchTo(caller);
 }
 
-/* May rows come that are not on the pages asked for so far? */
-static bool
-more_to_ask(const Listing *listing)
-{
-	if (listing->ended)
-		return false;
-	if (listing->next_offset == 0)
-		return true;
-	if (listing->endpoint->page_size == 0)
-		return false;
-	if (listing->total >= 0 && listing->next_offset + OVERLAP >= listing->total)
-		return false;
-	/* No further ahead than the rows that are still wanted. */
-	return listing->rows_left < 0 ||
-		   listing->n_pages * (int64) listing->endpoint->page_size < listing->rows_left;
-}
-
 static void
-ask_ahead(Listing *listing)
+put_first(Listing *listing, FetchedPage *page)
 {
-	while (listing->n_pages < listing->window && more_to_ask(listing))
-	{
-		FetchedPage *page = start_page(listing, listing->next_offset);
-
-		listing->pages[listing->n_pages++] = page;
-		listing->next_offset += Max(page->range.limit - OVERLAP, 1);
-	}
-	sl_transport_run();
+	Assert(listing->n_pages < lengthof(listing->pages));
+	memmove(&listing->pages[1], &listing->pages[0], sizeof(FetchedPage *) * listing->n_pages++);
+	listing->pages[0] = page;
 }
 
 static FetchedPage *
-next_page(Listing *listing)
+take_first(Listing *listing)
 {
 	FetchedPage *page = listing->pages[0];
 
 	memmove(&listing->pages[0], &listing->pages[1], sizeof(FetchedPage *) * --listing->n_pages);
-	finish_page(page, listing->endpoint);
+	if (page->answer == NULL)
+		finish_page(page, listing->endpoint);
 	return page;
+}
+
+/* The page that goes on where reading stands. Of the first one, no more than is wanted. */
+static void
+ask_next(Listing *listing)
+{
+	int64 offset = Max(listing->end - listing->overlap, 0);
+	int	  limit = listing->endpoint->page_size;
+
+	if (listing->end == 0 && listing->rows_left > 0)
+		limit = Min(limit, listing->rows_left);
+	if (listing->n_pages == 0)
+		listing->next_offset = offset + Max(listing->size - listing->overlap, 1);
+	put_first(listing, start_page(listing, PAGE_NEXT, offset, limit));
+}
+
+/* May rows come that are not on the pages asked for so far? */
+static bool
+more_to_ask(const Listing *listing)
+{
+	if (listing->endpoint->page_size == 0 || listing->in_doubt)
+		return false;
+	if (listing->total >= 0 && listing->next_offset + listing->overlap >= listing->total)
+		return false;
+	/* No further ahead than the rows that are still wanted. */
+	return listing->rows_left < 0 || listing->n_pages * (int64) listing->size < listing->rows_left;
+}
+
+static void
+ask(Listing *listing)
+{
+	if (listing->in_doubt)
+		put_first(listing, start_page(listing, PAGE_PROBE, listing->end, 1));
+	/* The first page that is under way may begin past the end of a short one. */
+	else if (listing->n_pages == 0 || listing->pages[0]->range.offset > listing->end)
+		ask_next(listing);
+	while (listing->n_pages < listing->window && more_to_ask(listing))
+	{
+		listing->pages[listing->n_pages++] =
+			start_page(listing, PAGE_NEXT, listing->next_offset, listing->endpoint->page_size);
+		listing->next_offset += Max(listing->size - listing->overlap, 1);
+	}
+	sl_transport_run();
 }
 
 /* ---- rows ---- */
@@ -194,90 +240,37 @@ emit_row(Listing *listing, const SlRequest *request, const cJSON *row)
 		listing->rows_left--;
 }
 
-static void
+/* The page's rows that are new, as far as they are wanted. Returns how many they were. */
+static int64
 emit_rows(Listing *listing, FetchedPage *page)
 {
 	MemoryContext caller = MemoryContextSwitchTo(page->context);
-	bool		  paged = listing->endpoint->page_size > 0;
-	int			  index = 0;
+	int64		  n_new = 0;
 	const cJSON	 *row;
 
 	cJSON_ArrayForEach (row, page->rows)
 	{
-		int64 id;
-		bool  has_id = paged && row_id(listing, row, &id);
+		bool  paged = listing->endpoint->page_size > 0;
+		int64 id = paged ? row_id(listing, page, row) : 0;
 
 		if (listing->rows_left == 0)
 			break;
-		/* Without ids, the page's first row is the one that ended the page before. */
-		if (has_id ? was_seen(listing, id) : paged && page->range.offset > 0 && index < OVERLAP)
-		{
-			index++;
+		if (paged && was_seen(listing, id))
 			continue;
-		}
 		emit_row(listing, page->request, row);
-		if (has_id)
+		n_new++;
+		if (paged)
 			remember(listing, id);
-		index++;
 	}
 	MemoryContextSwitchTo(caller);
+	return n_new;
 }
 
 /* ---- joining pages ---- */
 
-static bool
-joins(const Listing *listing, const FetchedPage *page)
+static void
+raise_moved(const Listing *listing)
 {
-	const cJSON *row;
-	int64		 id;
-
-	if (page->range.offset == 0)
-		return true;
-	cJSON_ArrayForEach (row, page->rows)
-	{
-		if (!row_id(listing, row, &id) || was_seen(listing, id))
-			return true;
-	}
-	return false;
-}
-
-static bool
-is_short(const FetchedPage *page)
-{
-	return page->n_rows < page->range.limit;
-}
-
-/*
- * The rows before this page have moved up, some of them past its beginning: reads backwards from it
- * until a page joins, and takes what is new there. False: the list ends before the page.
- */
-static bool
-read_gap(Listing *listing, const FetchedPage *page)
-{
-	int step = listing->endpoint->page_size - OVERLAP;
-	int back = 1;
-
-	for (int i = 0; i < MAX_PATCHES; i++)
-	{
-		FetchedPage *patch = start_page(listing, Max(page->range.offset - (int64) back * step, 0));
-		bool		 joined, at_end;
-
-		finish_page(patch, listing->endpoint);
-		joined = joins(listing, patch);
-		at_end = is_short(patch);
-		if (joined)
-		{
-			emit_rows(listing, patch);
-			back = Max(back - 1, 1);
-		}
-		else
-			back++;
-		MemoryContextDelete(patch->context);
-		if (joined && joins(listing, page))
-			return true;
-		if (joined && at_end)
-			return false;
-	}
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("the rows of \"%s\" moved while they were listed", listing->endpoint->name),
@@ -286,23 +279,153 @@ read_gap(Listing *listing, const FetchedPage *page)
 }
 
 static void
+raise_incomplete(const Listing *listing)
+{
+	ereport(ERROR, (errcode(SL_ERRCODE_UNREADABLE),
+					errmsg("Smartlead did not give all rows of \"%s\"", listing->endpoint->name),
+					errdetail("It says that there are " INT64_FORMAT
+							  ", and gave no more than " INT64_FORMAT ".",
+							  listing->total, listing->end),
+					errhint("Try again later.")));
+}
+
+static void
+raise_repeated(const Listing *listing, const FetchedPage *page)
+{
+	ereport(ERROR,
+			(errcode(SL_ERRCODE_UNREADABLE),
+			 errmsg("Smartlead gives the same rows of \"%s\" again", listing->endpoint->name),
+			 errdetail("The page at offset " INT64_FORMAT
+					   " holds nothing new, as if offsets were ignored.",
+					   page->range.offset)));
+}
+
+static bool
+joins(const Listing *listing, const FetchedPage *page)
+{
+	const cJSON *row;
+
+	if (page->range.offset == 0 || listing->overlap == 0)
+		return true;
+	cJSON_ArrayForEach (row, page->rows)
+	{
+		if (was_seen(listing, row_id(listing, page, row)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The rows before this page have moved up, some of them past its beginning: reads backwards from
+ * it, before it is looked at again. If it is empty, there is nothing in it to come back to.
+ */
+static void
+look_back(Listing *listing, FetchedPage *page)
+{
+	int64 offset = page->range.offset - Max(listing->size - listing->overlap, 1);
+
+	if (page->n_rows > 0)
+		put_first(listing, page);
+	else
+		MemoryContextDelete(page->context);
+	put_first(listing,
+			  start_page(listing, PAGE_AGAIN, Max(offset, 0), listing->endpoint->page_size));
+}
+
+/* ---- where it ends ---- */
+
+/* A first page that is short may tell how many rows the service gives at most. */
+static void
+learn_size(Listing *listing, const FetchedPage *page)
+{
+	bool first = page->use == PAGE_NEXT && page->range.offset == 0;
+
+	if (page->n_rows > 0 && (first || page->n_rows > listing->size))
+		listing->size = Min(page->n_rows, listing->endpoint->page_size);
+	listing->overlap = listing->size > 1 ? 1 : 0;
+}
+
+/* A page's rows are out: is that all? */
+static void
+judge_end(Listing *listing, const FetchedPage *page, int64 n_new)
+{
+	int64 end = page->range.offset + page->n_rows;
+	bool  is_short = page->n_rows < Min(page->range.limit, listing->size);
+
+	listing->end = page->use == PAGE_AGAIN ? end : Max(listing->end, end);
+	if (listing->rows_left == 0)
+		listing->ended = true;
+	else if (listing->endpoint->page_size == 0)
+	{
+		if (listing->total > page->n_rows)
+			raise_incomplete(listing);
+		listing->ended = true;
+	}
+	else if (page->use == PAGE_NEXT && n_new == 0 && page->range.offset > 0 && !is_short)
+		raise_repeated(listing, page);
+	else if (listing->total >= 0)
+	{
+		/* A full page is no sign of an end; and its total may be of the page, or too small. */
+		bool doubtful = page->n_rows >= page->range.limit &&
+						(page->n_rows >= listing->total || end > listing->total);
+
+		listing->ended = end >= listing->total && !doubtful;
+		listing->in_doubt = doubtful;
+	}
+	else
+	{
+		listing->ended = page->n_rows == 0;
+		listing->in_doubt = !listing->ended && (is_short || page->n_rows > page->range.limit);
+	}
+	learn_size(listing, page);
+}
+
+/*
+ * Was there no row past the end? An answer that begins with the list's first row and holds more
+ * than was asked for is all there is: whoever gives it has no pages. A list of one row is taken for
+ * one as well.
+ */
+static void
+judge_probe(Listing *listing, const FetchedPage *page)
+{
+	bool all = page->n_rows == 0;
+
+	if (!all && (page->n_rows > page->range.limit || listing->end == 1))
+		all = row_id(listing, page, page->rows->child) == listing->first_id;
+	listing->ended = all && listing->total <= listing->end;
+	listing->in_doubt = false;
+}
+
+static void
 use_page(Listing *listing, FetchedPage *page)
 {
-	int64 total = sl_answer_total(page->answer);
-	int64 end = page->range.offset + page->n_rows;
+	bool  joined = page->use == PAGE_PROBE || joins(listing, page);
+	int64 n_new = 0;
 
-	listing->total = total;
-	if (listing->endpoint->page_size > 0 && !joins(listing, page) && !read_gap(listing, page))
-		listing->ended = true;
-	else
-		emit_rows(listing, page);
-	if (listing->endpoint->page_size == 0 || is_short(page) || (total >= 0 && end >= total) ||
-		listing->rows_left == 0)
-		listing->ended = true;
+	listing->total = sl_answer_total(page->answer);
+	if (page->use == PAGE_PROBE)
+		judge_probe(listing, page);
+	else if (joined)
+	{
+		n_new = emit_rows(listing, page);
+		judge_end(listing, page, n_new);
+	}
+	listing->fruitless = n_new > 0 ? 0 : listing->fruitless + 1;
+	if (!listing->ended && listing->fruitless > MAX_FRUITLESS)
+	{
+		if (joined && listing->total > listing->end)
+			raise_incomplete(listing);
+		raise_moved(listing);
+	}
 
 	/* With a known end, ask as far ahead as allowed; else carefully, not to ask far beyond it. */
-	listing->window = total >= 0 ? listing->connection->fetch_concurrency
-								 : Min(listing->window * 2, listing->connection->fetch_concurrency);
+	listing->window = listing->total >= 0
+						  ? listing->connection->fetch_concurrency
+						  : Min(listing->window * 2, listing->connection->fetch_concurrency);
+	if (joined)
+		MemoryContextDelete(page->context);
+	else
+		look_back(listing, page);
 }
 
 static void
@@ -337,21 +460,16 @@ sl_listing_run(const SlConnection *connection, SlArguments *arguments, int64 max
 	listing->values = palloc(sizeof(Datum) * descriptor->natts);
 	listing->nulls = palloc(sizeof(bool) * descriptor->natts);
 	listing->rows_left = max_rows;
+	listing->size = arguments->endpoint->page_size;
 	listing->total = -1;
 	listing->window = 1;
 	listing->ended = max_rows == 0;
 	create_seen(listing);
 
-	for (;;)
+	while (!listing->ended)
 	{
-		FetchedPage *page;
-
-		ask_ahead(listing);
-		if (listing->ended || listing->n_pages == 0)
-			break;
-		page = next_page(listing);
-		use_page(listing, page);
-		MemoryContextDelete(page->context);
+		ask(listing);
+		use_page(listing, take_first(listing));
 	}
 	MemoryContextSwitchTo(caller);
 	/* Pages asked for beyond the end are given up with their context. */

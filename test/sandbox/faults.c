@@ -15,10 +15,22 @@
 
 static const char *const kinds =
 	" status empty drop drop_mid_body truncated_json invalid_json wrong_type html huge drip delay "
-	"hang ok_false success_false deep nul bad_utf8 process_then_drop redirect ";
+	"hang ok_false success_false deep nul bad_utf8 process_then_drop redirect page ignore_offset ";
+
+/* Of these, those before which the request is carried out. */
+static const char *const performed = " drip delay process_then_drop page ignore_offset ";
 
 static Fault *faults = NULL;
 static Fault *retired = NULL; /* used up, but requests under way may still look at them */
+
+static bool
+is_among(const char *words, const char *kind)
+{
+	char word[40];
+
+	snprintf(word, sizeof(word), " %s ", kind);
+	return strstr(words, word) != NULL;
+}
 
 void
 faults_reset(void)
@@ -61,14 +73,12 @@ bool
 fault_add(const cJSON *json, char *why, size_t size)
 {
 	const char *kind = text_of(json, "kind");
-	char		word[40];
 	Fault	   *fault;
 	Fault	  **last = &faults;
 
-	snprintf(word, sizeof(word), " %s ", kind != NULL ? kind : "?");
-	if (strstr(kinds, word) == NULL)
+	if (kind == NULL || !is_among(kinds, kind))
 	{
-		snprintf(why, size, "there is no fault of the kind%s", word);
+		snprintf(why, size, "there is no fault of the kind %s", kind != NULL ? kind : "?");
 		return false;
 	}
 	fault = calloc(1, sizeof(Fault));
@@ -85,6 +95,8 @@ fault_add(const cJSON *json, char *why, size_t size)
 	fault->bytes = number_of(json, "bytes", 128 * 1024 * 1024);
 	fault->delay_ms = (int) number_of(json, "delay_ms", 100);
 	fault->depth = (int) number_of(json, "depth", 1000);
+	fault->rows = (int) number_of(json, "rows", -1);
+	fault->total = cJSON_Duplicate(cJSON_GetObjectItem(json, "total"), true);
 	while (*last != NULL)
 		last = &(*last)->next;
 	*last = fault;
@@ -116,6 +128,46 @@ fault_for(const Call *call, bool before_auth)
 		return fault;
 	}
 	return NULL;
+}
+
+bool
+fault_performs(const Fault *fault)
+{
+	return is_among(performed, fault->kind);
+}
+
+bool
+fault_hides(const Call *call, const char *name)
+{
+	return call->fault != NULL && strcmp(call->fault->kind, "ignore_offset") == 0 &&
+		   strcmp(name, "offset") == 0;
+}
+
+/* A listing's answer with another total, and with so many rows at most. */
+static void
+change_page(Call *call, const Fault *fault)
+{
+	static const char *const totals[] = {"total_leads", "total"};
+	cJSON					*answer = cJSON_ParseWithLength(call->answer, call->answer_length);
+	cJSON					*rows = answer;
+
+	if (answer == NULL)
+		return;
+	if (!cJSON_IsArray(rows))
+		rows = cJSON_GetObjectItem(answer, "data");
+	if (!cJSON_IsArray(rows))
+		rows = cJSON_GetObjectItem(answer, "leads");
+	while (fault->rows >= 0 && cJSON_GetArraySize(rows) > fault->rows)
+		cJSON_DeleteItemFromArray(rows, fault->rows);
+	for (int i = 0; i < 2 && fault->total != NULL; i++)
+	{
+		if (!cJSON_HasObjectItem(answer, totals[i]))
+			continue;
+		cJSON_DeleteItemFromObjectCaseSensitive(answer, totals[i]);
+		if (!cJSON_IsNull(fault->total))
+			cJSON_AddItemToObject(answer, totals[i], cJSON_Duplicate(fault->total, true));
+	}
+	reply_json(call, call->status, answer);
 }
 
 static void
@@ -174,6 +226,8 @@ fault_apply(Call *call, const Fault *fault)
 				 "Location: https://elsewhere.example/\n");
 		reply_text(call, 302, "text/html", "");
 	}
+	else if (strcmp(kind, "page") == 0)
+		change_page(call, fault);
 	else if (strcmp(kind, "delay") == 0)
 		call->delay_ms += fault->delay_ms;
 }

@@ -53,6 +53,8 @@ now_ms(void)
 const char *
 query_value(const Call *call, const char *name)
 {
+	if (fault_hides(call, name))
+		return NULL;
 	return MHD_lookup_connection_value(call->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 

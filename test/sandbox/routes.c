@@ -128,9 +128,7 @@ route(Call *call)
 			return;
 		call->fault = fault_for(call, false);
 	}
-	/* The request is performed first only by the fault that says so, and by a mere delay. */
-	if (call->fault == NULL || strcmp(call->fault->kind, "process_then_drop") == 0 ||
-		strcmp(call->fault->kind, "delay") == 0 || strcmp(call->fault->kind, "drip") == 0)
+	if (call->fault == NULL || fault_performs(call->fault))
 	{
 		if (call->raw_length > 0 && call->body == NULL)
 			reply_text(call, 400, "application/json",

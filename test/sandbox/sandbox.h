@@ -194,6 +194,8 @@ typedef struct Fault
 	int64_t		  bytes;
 	int			  delay_ms;
 	int			  depth;
+	int			  rows;	 /* of a page, at most; -1: as many as there are */
+	cJSON		 *total; /* NULL: as it is; null: none */
 	struct Fault *next;
 } Fault;
 
@@ -201,6 +203,8 @@ extern void			faults_reset(void);
 extern bool			fault_add(const cJSON *json, char *why, size_t size);
 extern const Fault *fault_for(const Call *call, bool before_auth);
 extern void			fault_apply(Call *call, const Fault *fault);
+extern bool fault_performs(const Fault *fault); /* the request is carried out all the same */
+extern bool fault_hides(const Call *call, const char *name); /* of the query */
 
 /* ---- control.c ---- */
 extern bool control(Call *call); /* true: it was a control route, answered */
