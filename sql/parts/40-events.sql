@@ -68,7 +68,7 @@ COMMENT ON COLUMN @extschema@.smartlead_events.link IS 'The link that was clicke
 COMMENT ON COLUMN @extschema@.smartlead_events.category IS 'The lead''s category: after a change the new one.';
 COMMENT ON COLUMN @extschema@.smartlead_events.category_id IS 'The id of that category.';
 COMMENT ON COLUMN @extschema@.smartlead_events.reply_text IS 'What the reply says, as plain text where the payload has that.';
-COMMENT ON COLUMN @extschema@.smartlead_events.payload IS 'All that was sent.';
+COMMENT ON COLUMN @extschema@.smartlead_events.payload IS 'All that was sent, without webhook_url and secret_key.';
 
 CREATE TABLE @extschema@.smartlead_failed_events (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -94,8 +94,8 @@ COMMENT ON COLUMN @extschema@.smartlead_failed_events.connection IS 'The connect
 COMMENT ON COLUMN @extschema@.smartlead_failed_events.webhook IS 'The row in smartlead_webhooks.';
 COMMENT ON COLUMN @extschema@.smartlead_failed_events.request_id IS 'The header X-Request-Id, if there was one.';
 COMMENT ON COLUMN @extschema@.smartlead_failed_events.event_type IS 'The type as the payload spells it.';
-COMMENT ON COLUMN @extschema@.smartlead_failed_events.payload IS 'All that was sent.';
-COMMENT ON COLUMN @extschema@.smartlead_failed_events.body IS 'The bytes that were sent, where they can''t be a jsonb in this database.';
+COMMENT ON COLUMN @extschema@.smartlead_failed_events.payload IS 'All that was sent, without webhook_url and secret_key.';
+COMMENT ON COLUMN @extschema@.smartlead_failed_events.body IS 'The bytes that were sent, where they can''t be a jsonb in this database; secrets are overwritten by stars.';
 COMMENT ON COLUMN @extschema@.smartlead_failed_events.sqlstate IS 'The error''s code.';
 COMMENT ON COLUMN @extschema@.smartlead_failed_events.error IS 'The error''s message, detail, hint and context.';
 

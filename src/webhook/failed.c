@@ -76,10 +76,11 @@ sl_failed_record(const SlSource *source, const char *event_type, Jsonb *payload,
 {
 	Oid			  types[] = {TIMESTAMPTZOID, TEXTOID,  INT8OID, TEXTOID, TEXTOID,
 							 JSONBOID,		 BYTEAOID, TEXTOID, TEXTOID};
-	Datum		  values[lengthof(types)];
+	Datum		  values[lengthof(types)] = {0};
 	char		  nulls[lengthof(types) + 1] = "         ";
 	SlUserContext self;
 	int			  done;
+	char		 *covered = payload == NULL ? sl_secrets_cover(body, length) : NULL;
 	char		 *query = psprintf("INSERT INTO %s (received_at, connection, webhook, request_id,"
 										   " event_type, payload, body, sqlstate, error)"
 										   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -92,8 +93,9 @@ sl_failed_record(const SlSource *source, const char *event_type, Jsonb *payload,
 	values[4] = text_or_null(event_type, &nulls[4]);
 	values[5] = PointerGetDatum(payload);
 	nulls[5] = payload == NULL ? 'n' : ' ';
-	values[6] =
-		payload == NULL ? PointerGetDatum(cstring_to_text_with_len(body, length)) : (Datum) 0;
+	if (payload == NULL)
+		values[6] =
+			PointerGetDatum(cstring_to_text_with_len(covered == NULL ? body : covered, length));
 	nulls[6] = payload == NULL ? ' ' : 'n';
 	values[7] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
 	values[8] = CStringGetTextDatum(error_text(error));

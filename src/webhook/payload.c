@@ -289,6 +289,8 @@ sl_payload_read(JsonbValue *payload, TimestampTz received_at, SlEvent *event)
 	int64			  number;
 
 	memset(event, 0, sizeof(SlEvent));
+	event->secret_key = text_at(root, secret_key_places);
+	sl_secrets_leave_out(payload);
 	event->payload = JsonbValueToJsonb(payload);
 	event->event_at = received_at;
 	if (root->type != jbvObject)
@@ -316,7 +318,6 @@ sl_payload_read(JsonbValue *payload, TimestampTz received_at, SlEvent *event)
 	event->link = text_at(root, link_places);
 	event->category = text_at(root, category_places);
 	event->reply_text = text_at(root, reply_text_places);
-	event->secret_key = text_at(root, secret_key_places);
 }
 
 /* What is inside an envelope that an automation tool has put around the event. */

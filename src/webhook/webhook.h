@@ -168,6 +168,12 @@ extern void sl_payload_read(JsonbValue *payload, TimestampTz received_at, SlEven
  */
 extern int sl_payload_split(const char *body, size_t length, JsonbValue ***payloads);
 
+/* Takes out of a payload what lets its reader forge events (secrets.c). */
+extern void sl_secrets_leave_out(JsonbValue *payload);
+
+/* A palloc'ed copy of a JSON text with that overwritten, of the same length; NULL: there is none. */
+extern char *sl_secrets_cover(const char *text, size_t length);
+
 /* What identifies the event among those of a connection. */
 extern void sl_fingerprint(const SlEvent *event, const char *connection, const char *request_id,
 						   TimestampTz received_at, uint8 *fingerprint);
