@@ -141,7 +141,7 @@ extern bool sl_parse_timestamptz(const char *text, TimestampTz *result);
  */
 extern bool sl_sha256(const void *data, size_t length, uint8 *hash);
 
-/* libcurl 7.87: a name look-up under way need not be waited for. */
+/* libcurl 7.87: a name look-up under way need not be waited for; before, nothing can spare us that. */
 #define SL_CURL_HAS_QUICK_EXIT (LIBCURL_VERSION_NUM >= 0x075700)
 
 /* libcurl 7.85: protocols are named by text. */

@@ -195,6 +195,10 @@ set_limits_and_security(SlTransfer *transfer)
 	bool				ok = true;
 
 	SET(CURLOPT_NOSIGNAL, 1L);
+#if SL_CURL_HAS_QUICK_EXIT
+	/* Else whatever ends the attempt waits for the end of a name look-up under way, deaf to all. */
+	SET(CURLOPT_QUICK_EXIT, 1L);
+#endif
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_SSL_VERIFYPEER, 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, 2L);

@@ -220,14 +220,7 @@ on_context_reset(void *arg)
 {
 	SlTransfer *transfer = arg;
 
-	if (transfer->state == SL_RUNNING)
-	{
-#if SL_CURL_HAS_QUICK_EXIT
-		/* A name look-up under way would make us wait for its end. */
-		curl_easy_setopt(transfer->easy, CURLOPT_QUICK_EXIT, 1L);
-#endif
-		detach(transfer);
-	}
+	detach(transfer);
 	if (transfer->state != SL_DONE)
 		dlist_delete(&transfer->node);
 	transfer->state = SL_DONE;

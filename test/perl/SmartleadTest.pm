@@ -36,7 +36,8 @@ my ($sandbox_pid, $sandbox_port);
 
 # A started node. Options: preload (1 unless said otherwise), conf (lines for postgresql.conf),
 # extension (create it and the connection; 1 unless said otherwise), sandbox (options of the
-# sandbox, as a list), init (arguments of PostgreSQL::Test::Cluster's init, as a list).
+# sandbox, as a list), init (arguments of PostgreSQL::Test::Cluster's init, as a list), env (what
+# the server finds in its environment, a hash).
 sub smartlead_node
 {
 	my ($name, %option) = @_;
@@ -45,7 +46,11 @@ sub smartlead_node
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'smartlead'")
 	  if $option{preload} // 1;
 	$node->append_conf('postgresql.conf', $option{conf}) if defined $option{conf};
-	$node->start;
+	{
+		my %env = %{ $option{env} || {} };
+		local @ENV{ keys %env } = values %env;
+		$node->start;
+	}
 	if ($option{extension} // 1)
 	{
 		start_sandbox(@{ $option{sandbox} || [] }) unless $sandbox_pid;

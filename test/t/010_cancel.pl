@@ -5,6 +5,7 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use SmartleadSession;
+use SmartleadShim;
 use SmartleadTest;
 use Test::More;
 use Time::HiRes qw(time);
@@ -15,7 +16,8 @@ my $get = 'SELECT name FROM smartlead_get_campaign(549768)';
 
 my $limited = q{SELECT name FROM smartlead_get_campaign(810001, connection => 'limited')};
 
-my $node = smartlead_node('main', conf => 'smartlead.connection = sandbox');
+my $shim = shim_env();
+my $node = smartlead_node('main', conf => 'smartlead.connection = sandbox', env => $shim);
 $node->safe_psql('postgres', q{ALTER SERVER sandbox OPTIONS (ADD timeout '1h')});
 my $control = SmartleadSession->new($node);
 my $session = SmartleadSession->new($node);
@@ -27,6 +29,18 @@ connect_sandbox(
 	key => 'sandbox-key-beta',
 	options => { rate_limit => '1/1h' });
 $session->query($limited);
+
+# Its name is looked up for as long as the shim likes.
+connect_sandbox(
+	$node,
+	name => 'slow',
+	options => {
+		base_url => 'https://slow.example/api/v1',
+		timeout => '1h',
+		connect_timeout => '1h',
+		max_retries => 0
+	});
+my $slow = q{SELECT smartlead_create_campaign('Never', connection => 'slow')};
 
 # The sandbox has so many requests that it has not answered, and the session waits.
 sub under_way
@@ -88,6 +102,16 @@ my @phases = (
 		call => $list,
 		there => sub { under_way(9, 1) },
 	});
+push @phases,
+  {
+	name => 'while a name is looked up',
+	prepare => sub { shim_off('lookup-begun') },
+	call => $slow,
+	there => sub {
+		wait_until(sub { shim_is_on('lookup-begun') }, 'the lookup') && under_way(0, 0);
+	},
+  }
+  if $shim;
 
 sub start_in
 {
@@ -128,6 +152,35 @@ for my $phase (@phases)
 		  . ($phase->{call} || $get)
 		  . ";\nRESET statement_timeout");
 	like($err, qr/canceling statement due to statement timeout/, "timed out $phase->{name}");
+}
+
+# A lookup goes on in a thread of its own, which nobody waits for: not the call whose connect_timeout
+# is over, which then hears nothing, not even SIGQUIT, and not the end of the session.
+SKIP:
+{
+	skip 'no resolver of our own can be preloaded', 4 unless $shim;
+	$node->safe_psql('postgres', q{ALTER SERVER slow OPTIONS (SET connect_timeout '1s')});
+	$session->start_sqlstate($slow);
+	ok( wait_until(
+			sub {
+				$control->query('SELECT state FROM pg_stat_activity WHERE pid = ' . $session->pid) eq
+				  'idle';
+			},
+			'the end of a call whose name is being looked up',
+			60),
+		'C4: connect_timeout ends a call while the resolver still waits');
+	shim_on('lookups-end') unless Test::More->builder->is_passing;
+	is($session->finish_sqlstate, 'SL503', 'C4: and the call was not sent');
+	shim_off('lookups-end');
+	is($session->query($get), 'Spring dentists', 'C4: the session works on beside the lookup');
+
+	my $other = SmartleadSession->new($node);
+	$node->safe_psql('postgres', q{ALTER SERVER slow OPTIONS (SET connect_timeout '1h')});
+	shim_off('lookup-begun');
+	$other->start_sqlstate($slow);
+	wait_until(sub { shim_is_on('lookup-begun') }, 'the lookup');
+	$control->query('SELECT pg_terminate_backend(' . $other->pid . ')');
+	is($other->finish_sqlstate, '57P01', 'C4: a session ends while a name is looked up');
 }
 
 # Another database can be dropped while a call is under way, which asks all backends to take notice.
