@@ -144,6 +144,12 @@ extern bool sl_sha256(const void *data, size_t length, uint8 *hash);
 /* libcurl 7.87: a name look-up under way need not be waited for; before, nothing can spare us that. */
 #define SL_CURL_HAS_QUICK_EXIT (LIBCURL_VERSION_NUM >= 0x075700)
 
+/* libcurl 7.80: tells exactly when a request goes out. */
+#define SL_CURL_HAS_PREREQFUNCTION (LIBCURL_VERSION_NUM >= 0x075000)
+
+/* libcurl 7.88: requests that wait for a connection to share are known to be woken in the end. */
+#define SL_CURL_HAS_SAFE_PIPEWAIT (LIBCURL_VERSION_NUM >= 0x075800)
+
 /* libcurl 7.85: protocols are named by text. */
 #define SL_CURL_HAS_PROTOCOLS_STR (LIBCURL_VERSION_NUM >= 0x075500)
 

@@ -19,6 +19,9 @@
 #include "http/transfer.h"
 #include "json/json.h"
 
+/* So much later than libcurl's do our own time limits hold. */
+#define LIBRARY_GRACE_MS 250
+
 #define USER_AGENT "smartlead-postgresql/" SMARTLEAD_VERSION
 
 static const char *
@@ -93,11 +96,24 @@ on_header(char *line, size_t size, size_t count, void *arg)
 	SlTransfer *transfer = arg;
 	size_t		length = size * count;
 
+	transfer->answered = true;
 	read_number_header(line, length, "x-ratelimit-limit", &transfer->rate.limit);
 	read_number_header(line, length, "x-ratelimit-remaining", &transfer->rate.remaining);
 	read_number_header(line, length, "x-ratelimit-reset", &transfer->rate.reset);
 	return length;
 }
+
+#if SL_CURL_HAS_PREREQFUNCTION
+/* The connection stands, the request goes out; once more if libcurl sends it again by itself. */
+static int
+on_send(void *arg, char *to, char *from, int to_port, int from_port)
+{
+	SlTransfer *transfer = arg;
+
+	transfer->sent_at = GetCurrentTimestamp();
+	return CURL_PREREQFUNC_OK;
+}
+#endif
 
 /* Sockets are counted among the backend's files, so that PostgreSQL leaves room for them. */
 static curl_socket_t
@@ -206,7 +222,9 @@ set_limits_and_security(SlTransfer *transfer)
 	SET(CURLOPT_CONNECTTIMEOUT_MS,
 		(long) Min(connection->connect_timeout_ms, connection->timeout_ms));
 	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
+#if SL_CURL_HAS_SAFE_PIPEWAIT
 	SET(CURLOPT_PIPEWAIT, 1L);
+#endif
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
 	SET(CURLOPT_ACCEPT_ENCODING, "");
 	SET(CURLOPT_USERAGENT, USER_AGENT);
@@ -235,6 +253,11 @@ set_callbacks(SlTransfer *transfer)
 	SET(CURLOPT_WRITEDATA, transfer);
 	SET(CURLOPT_HEADERFUNCTION, on_header);
 	SET(CURLOPT_HEADERDATA, transfer);
+	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L); /* a proxy's answer is not the service's */
+#if SL_CURL_HAS_PREREQFUNCTION
+	SET(CURLOPT_PREREQFUNCTION, on_send);
+	SET(CURLOPT_PREREQDATA, transfer);
+#endif
 	SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
 	SET(CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
 	return ok;
@@ -248,6 +271,8 @@ sl_attempt_prepare(SlTransfer *transfer)
 
 	sl_attempt_clear(transfer);
 	transfer->error[0] = '\0';
+	transfer->sent_at = 0;
+	transfer->answered = false;
 	transfer->rate.limit = transfer->rate.remaining = transfer->rate.reset = -1;
 	transfer->easy = curl_easy_init();
 	ok = transfer->easy != NULL && set_request(transfer) && set_limits_and_security(transfer) &&
@@ -263,14 +288,33 @@ sl_attempt_prepare(SlTransfer *transfer)
 
 /* ---- reading the outcome ---- */
 
-/* A request that reached this moment may have been processed by the service. */
-static bool
-was_sent(SlTransfer *transfer)
+bool
+sl_attempt_was_sent(SlTransfer *transfer)
 {
+#if !SL_CURL_HAS_PREREQFUNCTION
 	curl_off_t pretransfer = 0;
 
+	/* Libraries without the callback have this time for requests alone that went out. */
 	curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
-	return pretransfer > 0;
+	if (pretransfer > 0)
+		transfer->sent_at = transfer->granted_at + pretransfer;
+#endif
+	return transfer->sent_at != 0;
+}
+
+/*
+ * libcurl keeps the time limits by itself, and knows best what it was about when one was reached. Ours
+ * comes a little later, for versions that forget: with some, a request waits for ever.
+ */
+TimestampTz
+sl_attempt_deadline(SlTransfer *transfer)
+{
+	const SlConnection *connection = transfer->request.connection;
+	int					limit = connection->timeout_ms;
+
+	if (!sl_attempt_was_sent(transfer))
+		limit = Min(limit, connection->connect_timeout_ms);
+	return TimestampTzPlusMilliseconds(transfer->granted_at, (int64) limit + LIBRARY_GRACE_MS);
 }
 
 /* In which phase a time limit was hit, in words that tell what to look at. */
@@ -278,16 +322,15 @@ static char *
 timeout_problem(SlTransfer *transfer)
 {
 	const SlConnection *connection = transfer->request.connection;
-	curl_off_t			resolved = 0, connected = 0, first_byte = 0;
+	curl_off_t			resolved = 0, connected = 0;
 	const char		   *phase;
 
 	curl_easy_getinfo(transfer->easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
 	curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &connected);
-	curl_easy_getinfo(transfer->easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte);
 	/* On a connection that is reused there was nothing to look up or to connect. */
-	if (first_byte > 0)
+	if (transfer->answered)
 		phase = "while reading the answer";
-	else if (was_sent(transfer))
+	else if (sl_attempt_was_sent(transfer))
 		phase = "while waiting for the answer";
 	else if (resolved == 0)
 		phase = "while looking up the host's name";
@@ -307,9 +350,9 @@ failed_outcome(SlTransfer *transfer, CURLcode code)
 		case CURLE_WRITE_ERROR:
 			return transfer->body_too_large ? SL_TOO_LARGE : SL_BROKEN;
 		case CURLE_OPERATION_TIMEDOUT:
-			return was_sent(transfer) ? SL_TIMED_OUT : SL_NOT_SENT;
+			return sl_attempt_was_sent(transfer) ? SL_TIMED_OUT : SL_NOT_SENT;
 		default:
-			return was_sent(transfer) ? SL_BROKEN : SL_NOT_SENT;
+			return sl_attempt_was_sent(transfer) ? SL_BROKEN : SL_NOT_SENT;
 	}
 }
 
@@ -331,20 +374,20 @@ failed_problem(SlTransfer *transfer, CURLcode code)
 static void
 count_attempt(SlTransfer *transfer)
 {
-	curl_off_t total = 0, pretransfer = 0, received = 0;
+	curl_off_t total = 0, received = 0;
 	long	   request_size = 0;
 	long	   header_size = 0;
 
 	curl_easy_getinfo(transfer->easy, CURLINFO_TOTAL_TIME_T, &total);
-	curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
 	curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_DOWNLOAD_T, &received);
 	curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &request_size);
 	curl_easy_getinfo(transfer->easy, CURLINFO_HEADER_SIZE, &header_size);
 	transfer->latency_us += total;
 	transfer->bytes_received += received + header_size;
 	transfer->bytes_sent += request_size;
-	transfer->sent_at = transfer->granted_at + pretransfer;
-	sl_rate_done(&transfer->ticket, transfer->sent_at, GetCurrentTimestamp());
+	sl_rate_done(&transfer->ticket,
+				 sl_attempt_was_sent(transfer) ? transfer->sent_at : transfer->granted_at,
+				 GetCurrentTimestamp());
 }
 
 /* More than an hour in a body is believed to be something else: a time, or milliseconds. */

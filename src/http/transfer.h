@@ -45,7 +45,8 @@ struct SlTransfer
 	SlRateHeaders	   rate;
 	SlRateTicket	   ticket;
 	TimestampTz		   granted_at;
-	TimestampTz		   sent_at;
+	TimestampTz		   sent_at;	 /* 0: not yet; sl_attempt_was_sent() knows for all libraries */
+	bool			   answered; /* a part of the answer has come */
 
 	/* For the statistics. */
 	TimestampTz throttled_since; /* 0: not waiting for the limiter */
@@ -57,6 +58,13 @@ struct SlTransfer
 
 /* attempt.c: one attempt as a libcurl handle. False, with the response's problem set: can't be. */
 extern bool sl_attempt_prepare(SlTransfer *transfer);
+
+/* Has the request gone out, so that the service may have processed it? */
+extern bool sl_attempt_was_sent(SlTransfer *transfer);
+
+/* When the attempt under way has taken longer than it may. */
+extern TimestampTz sl_attempt_deadline(SlTransfer *transfer);
+
 extern void sl_attempt_read(SlTransfer *transfer, CURLcode code);
 extern void sl_attempt_clear(SlTransfer *transfer);
 

@@ -297,6 +297,21 @@ collect_what_ended(void)
 	}
 }
 
+/* What libcurl should have ended, and didn't. */
+static void
+end_what_is_overdue(TimestampTz now)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify (iter, &transfers)
+	{
+		SlTransfer *transfer = dlist_container(SlTransfer, node, iter.cur);
+
+		if (transfer->state == SL_RUNNING && sl_attempt_deadline(transfer) <= now)
+			end_attempt(transfer, CURLE_OPERATION_TIMEDOUT);
+	}
+}
+
 static void
 run(void)
 {
@@ -307,6 +322,7 @@ run(void)
 		socket_action(CURL_SOCKET_TIMEOUT, 0);
 	}
 	collect_what_ended();
+	end_what_is_overdue(GetCurrentTimestamp());
 }
 
 /* When something is to be done without a socket's or the caller's doing. */
@@ -325,7 +341,10 @@ next_deadline(TimestampTz deadline, bool *throttled)
 		if (transfer->state == SL_WAITING)
 			deadline = Min(deadline, transfer->wake_at);
 		else
+		{
+			deadline = Min(deadline, sl_attempt_deadline(transfer));
 			*throttled = false;
+		}
 	}
 	return deadline;
 }

@@ -4,6 +4,7 @@
 #	my $session = SmartleadSession->new($node, database => 'postgres', user => 'alice');
 #	my ($rows, $errors) = $session->query('SELECT ...');	# waits; errors are psql's lines
 #	$session->start('SELECT ...');							# does not wait ...
+#	wait_until(sub { $session->has_ended }, 'its end', 60);	# if it may not end by itself
 #	($rows, $errors) = $session->finish;					# ... until here
 #	is($session->sqlstate('SELECT ...'), '00000');
 #	$session->quit;
@@ -45,6 +46,16 @@ sub start
 	$self->{timeout}->start; # anew
 	$self->{run}->pump_nb;
 	return;
+}
+
+# Has the statement ended, or the session with it?
+sub has_ended
+{
+	my ($self) = @_;
+	my $mark = "statement $self->{said} is done\n";
+	return 1 unless $self->{run}->pumpable;
+	$self->{run}->pump_nb;
+	return $self->{out} =~ /\Q$mark\E\z/ && $self->{err} =~ /\Q$mark\E\z/;
 }
 
 # What the statement has answered; psql ends when the server ends the session.

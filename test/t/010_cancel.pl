@@ -161,13 +161,7 @@ SKIP:
 	skip 'no resolver of our own can be preloaded', 4 unless $shim;
 	$node->safe_psql('postgres', q{ALTER SERVER slow OPTIONS (SET connect_timeout '1s')});
 	$session->start_sqlstate($slow);
-	ok( wait_until(
-			sub {
-				$control->query('SELECT state FROM pg_stat_activity WHERE pid = ' . $session->pid) eq
-				  'idle';
-			},
-			'the end of a call whose name is being looked up',
-			60),
+	ok(wait_until(sub { $session->has_ended }, 'the end of a call whose name is looked up', 60),
 		'C4: connect_timeout ends a call while the resolver still waits');
 	shim_on('lookups-end') unless Test::More->builder->is_passing;
 	is($session->finish_sqlstate, 'SL503', 'C4: and the call was not sent');
