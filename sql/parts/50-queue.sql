@@ -21,6 +21,7 @@ CREATE TABLE @extschema@.smartlead_queue (
 	run_as regrole NOT NULL,
 	lead_id bigint,
 	join_key text,
+	priority smallint NOT NULL DEFAULT 5 CHECK (priority BETWEEN 1 AND 9),
 	run_at timestamptz NOT NULL,
 	due_at timestamptz NOT NULL,
 	attempts integer NOT NULL DEFAULT 0,
@@ -40,11 +41,11 @@ CREATE TABLE @extschema@.smartlead_queue (
 
 ALTER SEQUENCE @extschema@.smartlead_queue_id_seq OWNED BY @extschema@.smartlead_queue.id;
 
-/* What a role may be served next on a connection: a lane of the dispatcher. */
-CREATE INDEX smartlead_queue_ready ON @extschema@.smartlead_queue (connection, run_as, due_at, id)
+/* What a role may be served next on a connection, a lane of the dispatcher: of a priority, what is tried again first. */
+CREATE INDEX smartlead_queue_ready ON @extschema@.smartlead_queue (connection, run_as, priority, (attempts = 0), due_at, id)
 	WHERE state = 'ready';
 /* What goes before a job on the same lead. */
-CREATE INDEX smartlead_queue_lead ON @extschema@.smartlead_queue (connection, lead_id, run_at, id)
+CREATE INDEX smartlead_queue_lead ON @extschema@.smartlead_queue (connection, run_as, lead_id, run_at, id)
 	WHERE lead_id IS NOT NULL AND state IN ('ready', 'running');
 /* What may share a request. */
 CREATE INDEX smartlead_queue_join ON @extschema@.smartlead_queue (connection, run_as, join_key, due_at, id)
@@ -66,8 +67,9 @@ COMMENT ON COLUMN @extschema@.smartlead_queue.action IS 'The action: a function'
 COMMENT ON COLUMN @extschema@.smartlead_queue.args IS 'The action''s arguments by name.';
 COMMENT ON COLUMN @extschema@.smartlead_queue.connection IS 'The connection, by which Smartlead is asked.';
 COMMENT ON COLUMN @extschema@.smartlead_queue.run_as IS 'The role that enqueued the job: its rights and its API key are used.';
-COMMENT ON COLUMN @extschema@.smartlead_queue.lead_id IS 'The lead that the action is about. Jobs on one lead of a connection run one after the other, by run_at and id.';
+COMMENT ON COLUMN @extschema@.smartlead_queue.lead_id IS 'The lead that the action is about. A role''s jobs on one lead of a connection run one after the other, by run_at and id.';
 COMMENT ON COLUMN @extschema@.smartlead_queue.join_key IS 'Jobs of one role, connection and key may share a request.';
+COMMENT ON COLUMN @extschema@.smartlead_queue.priority IS '1 goes first, 9 last, among the jobs of a role on a connection. What is tried again goes first among its equals.';
 COMMENT ON COLUMN @extschema@.smartlead_queue.run_at IS 'Not before this time.';
 COMMENT ON COLUMN @extschema@.smartlead_queue.due_at IS 'When the next attempt is due: run_at, later after a failed attempt.';
 COMMENT ON COLUMN @extschema@.smartlead_queue.attempts IS 'How often it was attempted.';
@@ -115,12 +117,13 @@ CREATE FUNCTION @extschema@.smartlead_enqueue(
 	action text,
 	args jsonb,
 	run_at timestamptz DEFAULT NULL,
-	connection name DEFAULT NULL)
+	connection name DEFAULT NULL,
+	priority integer DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION @extschema@.smartlead_enqueue(text, jsonb, timestamptz, name) IS
-'enqueues an action: after commit, not before run_at, the dispatcher performs it as the current user. The action is the name of a function without "smartlead_", args are its arguments by name. Returns the job''s number. Raises at once for unknown, missing and mistyped arguments and without the right to the connection';
+COMMENT ON FUNCTION @extschema@.smartlead_enqueue(text, jsonb, timestamptz, name, integer) IS
+'enqueues an action: after commit, not before run_at, the dispatcher performs it as the current user. The action is the name of a function without "smartlead_", args are its arguments by name. Priority 1 goes first, 9 last; NULL: 3 for what keeps mail from people (unsubscribing, blocking), 5 for all else. Returns the job''s number. Raises at once for unknown, missing and mistyped arguments and without the right to the connection';
 
 CREATE FUNCTION @extschema@.smartlead_cancel(job bigint)
 RETURNS boolean
@@ -198,7 +201,7 @@ REVOKE ALL ON SEQUENCE @extschema@.smartlead_queue_id_seq FROM PUBLIC;
 REVOKE ALL ON @extschema@.smartlead_queue FROM PUBLIC;
 REVOKE ALL ON @extschema@.smartlead_queue_paused FROM PUBLIC;
 REVOKE ALL ON @extschema@.smartlead_stat_queue FROM PUBLIC;
-REVOKE ALL ON FUNCTION @extschema@.smartlead_enqueue(text, jsonb, timestamptz, name) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.smartlead_enqueue(text, jsonb, timestamptz, name, integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.smartlead_cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.smartlead_requeue(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.smartlead_wait(bigint, interval) FROM PUBLIC;
@@ -206,7 +209,7 @@ REVOKE ALL ON FUNCTION @extschema@.smartlead_resume_connection(name) FROM PUBLIC
 GRANT SELECT ON @extschema@.smartlead_queue TO smartlead_user;
 GRANT SELECT ON @extschema@.smartlead_queue_paused TO smartlead_user;
 GRANT SELECT ON @extschema@.smartlead_stat_queue TO smartlead_user;
-GRANT EXECUTE ON FUNCTION @extschema@.smartlead_enqueue(text, jsonb, timestamptz, name) TO smartlead_user;
+GRANT EXECUTE ON FUNCTION @extschema@.smartlead_enqueue(text, jsonb, timestamptz, name, integer) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION @extschema@.smartlead_cancel(bigint) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION @extschema@.smartlead_requeue(bigint) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION @extschema@.smartlead_wait(bigint, interval) TO smartlead_user;

@@ -82,6 +82,8 @@ typedef struct SlEndpoint
 	bool internal;
 	/* May it be sent again when the outcome is in doubt? Always true of what only reads. */
 	bool repeatable;
+	/* In the queue, it goes before what is not: it keeps mail from people who must not get it. */
+	bool urgent;
 	/* At least one parameter in the body must be given. */
 	bool needs_a_change;
 	/* Sent in the body besides the parameters: how something is cleared. */

@@ -19,8 +19,16 @@
 #include "queue/store.h"
 #include "worker/worker.h"
 
-/* Requests under way at once in all lanes together: what the transport has sockets for. */
-#define MAX_IN_FLIGHT 120
+/*
+ * Requests under way at once in all lanes together: what the transport has sockets for, less some. A
+ * lane that has fewer than its own share under way may begin one however many others have, so that
+ * a few connections that don't answer hold up nobody else.
+ */
+#define MAX_IN_FLIGHT 96
+#define OWN_SHARE 2
+
+/* Transfers that wait for their limits, in all lanes together; each lane has room for one. */
+#define MAX_WAITING 120
 
 /* Jobs looked at in one go, and how often in one round. */
 #define PAGE_MIN 32
@@ -56,47 +64,46 @@ sl_claim_undo(void)
 
 /* ---- room ---- */
 
+/* How much of what the lanes have under way waits for the rate limit alone. */
+static void
+count_waiting(dlist_head *in_flight)
+{
+	dlist_iter iter;
+
+	for (int i = 0; i < sl_lanes_count(); i++)
+		sl_lanes_nth(i)->n_waiting = 0;
+	dlist_foreach (iter, in_flight)
+	{
+		SlTask *task = dlist_container(SlTask, node, iter.cur);
+
+		if (task->transfer != NULL && sl_transfer_is_waiting(task->transfer))
+			task->lane->n_waiting++;
+	}
+}
+
+/* What waits holds up nobody else. */
 static int
 count_in_flight(void)
 {
 	int n = 0;
 
 	for (int i = 0; i < sl_lanes_count(); i++)
-		n += sl_lanes_nth(i)->in_flight;
-	return n;
-}
-
-/* How many tasks of the lane wait for the rate limit. */
-static int
-count_waiting(const SlLane *lane, dlist_head *in_flight)
-{
-	dlist_iter iter;
-	int		   n = 0;
-
-	dlist_foreach (iter, in_flight)
-	{
-		SlTask *task = dlist_container(SlTask, node, iter.cur);
-
-		if (task->lane == lane &&
-			(task->transfer == NULL || sl_transfer_is_waiting(task->transfer)))
-			n++;
-	}
+		n += sl_lanes_nth(i)->in_flight - sl_lanes_nth(i)->n_waiting;
 	return n;
 }
 
 static bool
 has_something_to_look_at(const SlLane *lane, TimestampTz now)
 {
-	if (lane->is_paused || lane->not_before > now)
-		return false;
-	return lane->n_successors > 0 || !lane->at_end || lane->is_dirty;
+	return !lane->is_paused && lane->not_before <= now && sl_lane_has_work(lane);
 }
 
 /* Before the connection is known. */
 static int
 room_in_lane(const SlLane *lane)
 {
-	int room = Min(sl_queue_concurrency - lane->in_flight, MAX_IN_FLIGHT - count_in_flight());
+	int share = Max(MAX_IN_FLIGHT - count_in_flight(), OWN_SHARE - lane->in_flight);
+	int room = Min(sl_queue_concurrency - lane->in_flight, share);
 
 	/* Out of reach: one job tries whether it is back. */
 	if (lane->failures > 0)
@@ -105,63 +112,99 @@ room_in_lane(const SlLane *lane)
 }
 
 static int
-room_in_windows(const SlLane *lane, const SlRateLimit *limit, dlist_head *in_flight)
+room_in_windows(const SlLane *lane, const SlRateLimit *limit)
 {
-	int smallest = INT_MAX;
+	int smallest = Max(1, MAX_WAITING / sl_lanes_count());
 
+	if (limit->n_windows == 0)
+		return INT_MAX;
 	for (int i = 0; i < limit->n_windows; i++)
 		smallest = Min(smallest, limit->window[i].count);
-	return smallest == INT_MAX ? INT_MAX : smallest - count_waiting(lane, in_flight);
+	return smallest - lane->n_waiting;
 }
 
 /* ---- whose turn it is ---- */
 
-static int
-take_successors(SlLane *lane, int64 *ids, int room)
+/* Jobs chosen to be claimed. */
+typedef struct Choice
 {
-	int n = Min(room, lane->n_successors);
+	int64 *ids;
+	int	   n;
+	int	   room;
+} Choice;
 
-	memcpy(ids, lane->successors, sizeof(int64) * n);
-	lane->n_successors -= n;
-	memmove(lane->successors, lane->successors + n, sizeof(int64) * lane->n_successors);
-	return n;
+static void
+choose(Choice *choice, int64 id)
+{
+	for (int i = 0; i < choice->n; i++)
+		if (choice->ids[i] == id)
+			return;
+	choice->ids[choice->n++] = id;
 }
 
-/* The next free jobs behind the cursor, which moves on behind the last one looked at. */
-static int
-take_page(SlLane *lane, TimestampTz now, int64 *ids, int room)
+/* Successors whose leads wait with this priority, or with a more urgent one. */
+static void
+choose_successors(SlLane *lane, int priority, Choice *choice)
 {
-	int			 page = Max(PAGE_MIN, room * 2);
-	int			 n_found, i;
-	int			 n = 0;
-	SlCandidate *found = sl_store_candidates(lane, now, page, &n_found);
+	int n = 0;
 
-	for (i = 0; i < n_found && n < room; i++)
+	while (n < lane->n_successors && choice->n < choice->room &&
+		   lane->successors[n].priority <= priority)
+		choose(choice, lane->successors[n++].job);
+	lane->n_successors -= n;
+	memmove(lane->successors, lane->successors + n, sizeof(SlSuccessor) * lane->n_successors);
+}
+
+/* The next free jobs behind the turn's cursor, which moves on behind the last one looked at. */
+static void
+choose_from_page(SlLane *lane, int number, TimestampTz now, Choice *choice)
+{
+	SlTurn		*turn = &lane->turns[number];
+	int			 page = Max(PAGE_MIN, (choice->room - choice->n) * 2);
+	int			 n_found, i;
+	SlCandidate *found = sl_store_candidates(lane, number, now, page, &n_found);
+
+	for (i = 0; i < n_found && choice->n < choice->room; i++)
 	{
-		lane->cursor_due = found[i].due_at;
-		lane->cursor_id = found[i].id;
+		turn->cursor_due = found[i].due_at;
+		turn->cursor_id = found[i].id;
 		if (!found[i].is_blocked)
-			ids[n++] = found[i].id;
+			choose(choice, found[i].id);
+		else if (found[i].instead != 0)
+			choose(choice, found[i].instead);
 	}
-	lane->at_end = i == n_found && n_found < page;
+	turn->at_end = i == n_found && n_found < page;
 	pfree(found);
-	return n;
+}
+
+static void
+choose_in_turn(SlLane *lane, int number, TimestampTz now, int *pages, Choice *choice)
+{
+	SlTurn *turn = &lane->turns[number];
+
+	for (; *pages > 0 && choice->n < choice->room; (*pages)--)
+	{
+		if (turn->at_end && !turn->is_dirty)
+			break;
+		if (turn->at_end)
+			sl_turn_rewind(turn);
+		choose_from_page(lane, number, now, choice);
+	}
 }
 
 static int
 take_jobs(SlLane *lane, TimestampTz now, int64 *ids, int room)
 {
-	int n = lane->n_successors > 0 ? take_successors(lane, ids, room) : 0;
+	Choice choice = {ids, 0, room};
+	int	   pages = MAX_PAGES;
 
-	for (int page = 0; page < MAX_PAGES && n < room; page++)
+	for (int turn = 0; turn < SL_N_TURNS; turn++)
 	{
-		if (lane->at_end && !lane->is_dirty)
-			break;
-		if (lane->at_end)
-			sl_lane_rewind(lane);
-		n += take_page(lane, now, ids + n, room - n);
+		if (SL_TURN_IS_NEW(turn))
+			choose_successors(lane, SL_TURN_PRIORITY(turn), &choice);
+		choose_in_turn(lane, turn, now, &pages, &choice);
 	}
-	return n;
+	return choice.n;
 }
 
 /* ---- tasks ---- */
@@ -282,8 +325,12 @@ claim_in_lane(MemoryContext parent, SlLane *lane, int room, TimestampTz now, dli
 	int			  first = n_claimed;
 	int64		 *ids;
 	int			  n_ids, n;
+	bool		  is_throttled;
 	SlJob		 *jobs;
+	char		 *gone = sl_lane_what_is_gone(lane);
 
+	if (gone != NULL)
+		return sl_store_fail_orphans(lane, gone);
 	/* The version first: if the definition changes in between, it is resolved once more in vain. */
 	lane->version = sl_lane_version(lane);
 	connection = resolve(lane, &error);
@@ -292,7 +339,9 @@ claim_in_lane(MemoryContext parent, SlLane *lane, int room, TimestampTz now, dli
 		refuse_lane(parent, lane, error, now, in_flight);
 		return false;
 	}
-	room = Min(room, room_in_windows(lane, &connection->rate_limit, in_flight));
+	is_throttled = room_in_windows(lane, &connection->rate_limit) < room;
+	if (is_throttled)
+		room = room_in_windows(lane, &connection->rate_limit);
 	if (room <= 0)
 		return false;
 	ids = palloc(sizeof(int64) * room);
@@ -309,7 +358,8 @@ claim_in_lane(MemoryContext parent, SlLane *lane, int room, TimestampTz now, dli
 		add_siblings(parent, lane, claimed[i], now, first, in_flight);
 	for (int i = first; i < n_claimed; i++)
 		sl_task_prepare(claimed[i]);
-	return n_claimed - first < room && has_something_to_look_at(lane, now);
+	/* Perhaps the limit lets them all through at once, and more. */
+	return (is_throttled || n_claimed - first < room) && has_something_to_look_at(lane, now);
 }
 
 bool
@@ -317,6 +367,7 @@ sl_claim_jobs(MemoryContext parent, dlist_head *in_flight, TimestampTz now)
 {
 	bool more = false;
 
+	count_waiting(in_flight);
 	/* Each time another lane is served first, so that all get their share of what is left. */
 	sl_lanes_rotate();
 	for (int i = 0; i < sl_lanes_count(); i++)

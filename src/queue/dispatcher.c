@@ -161,6 +161,19 @@ start_tasks(void)
 
 /* ---- one transaction ---- */
 
+/* The jobs of the task are ready, and due, as before: the cursor has passed them. */
+static void
+look_at_again(const SlTask *task)
+{
+	for (int i = 0; i < task->n_jobs; i++)
+	{
+		const SlJob *job = &task->jobs[i];
+		bool		 is_new = task->result.verdict == SL_GIVE_BACK && job->attempts <= 1;
+
+		sl_turn_rewind(&task->lane->turns[SL_TURN(job->priority, is_new)]);
+	}
+}
+
 /* The first job of several to be refused the key fails; for all others the lane is paused. */
 static void
 write_result(SlTask *task, TimestampTz now)
@@ -178,7 +191,7 @@ write_result(SlTask *task, TimestampTz now)
 	if (task->result.verdict == SL_TRY_LATER)
 		task->lane->next_due = Min(task->lane->next_due, later(now, task->result.delay_ms));
 	else if (task->result.verdict == SL_SPLIT || task->result.verdict == SL_GIVE_BACK)
-		task->lane->is_dirty = true;
+		look_at_again(task);
 	sl_store_finish(task, now);
 }
 
@@ -227,7 +240,6 @@ look_at_the_clock(TimestampTz now)
 	if (!lanes_are_stale)
 		return;
 	sl_store_read_lanes(now);
-	sl_lanes_mark_dirty();
 	recheck_paused(now);
 	lanes_are_stale = false;
 }
@@ -359,7 +371,6 @@ rest_is_over(TimestampTz now)
 		if (lane->not_before != 0 && lane->not_before <= now)
 		{
 			lane->not_before = 0;
-			lane->is_dirty = true;
 			return true;
 		}
 		if (lane->next_due <= now && !lane->is_paused)

@@ -27,6 +27,9 @@
 #include "queue/rights.h"
 #include "table/insertion.h"
 
+#define PRIORITY_URGENT 3
+#define PRIORITY_DEFAULT 5
+
 PG_FUNCTION_INFO_V1(smartlead_enqueue);
 
 /* ---- checks ---- */
@@ -66,7 +69,8 @@ describe_params(const char *action)
 	return text.data;
 }
 
-pg_noreturn static void raise_unfit(const char *action, const char **names, int n)
+pg_noreturn static void
+raise_unfit(const char *action, const char **names, int n)
 {
 	for (int i = 0; i < n; i++)
 	{
@@ -122,10 +126,10 @@ find_endpoint(Oid schema, const char *action, Jsonb *args, Oid role)
 
 /* Of the table's columns, in their order. */
 static const Oid column_types[] = {
-	INT8OID, TEXTOID,		 TEXTOID,		 JSONBOID,		 NAMEOID, REGROLEOID,
-	INT8OID, TEXTOID,		 TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, BOOLOID,
-	INT4OID, JSONBOID,		 TEXTOID,		 TEXTOID,		 INT8OID, INT8OID,
-	TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	INT8OID, TEXTOID, TEXTOID,		  JSONBOID,		  NAMEOID,		  REGROLEOID,
+	INT8OID, TEXTOID, INT2OID,		  TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID,
+	BOOLOID, INT4OID, JSONBOID,		  TEXTOID,		  TEXTOID,		  INT8OID,
+	INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
 
 StaticAssertDecl(lengthof(column_types) == SL_JOB_FINISHED_AT, "each column has a type");
 
@@ -166,6 +170,17 @@ sl_queue_lead(const SlArguments *arguments)
 	return strtoll(arguments->value[param].text, NULL, 10);
 }
 
+/* What keeps mail from people doesn't wait behind a bulk of other things. */
+static int
+priority_of(const SlNewJob *job)
+{
+	const SlEndpoint *endpoint = sl_endpoint_named(job->action);
+
+	if (job->priority != 0)
+		return job->priority;
+	return endpoint != NULL && endpoint->urgent ? PRIORITY_URGENT : PRIORITY_DEFAULT;
+}
+
 static void
 fill_row(Row *row, const SlNewJob *job, int64 id, const SlArguments *arguments,
 		 const char *connection)
@@ -182,6 +197,7 @@ fill_row(Row *row, const SlNewJob *job, int64 id, const SlArguments *arguments,
 	set(row, SL_JOB_ARGS, JsonbPGetDatum(job->args));
 	set(row, SL_JOB_CONNECTION, NameGetDatum(name));
 	set(row, SL_JOB_RUN_AS, ObjectIdGetDatum(job->run_as));
+	set(row, SL_JOB_PRIORITY, Int16GetDatum(priority_of(job)));
 	set(row, SL_JOB_RUN_AT, TimestampTzGetDatum(run_at));
 	set(row, SL_JOB_DUE_AT, TimestampTzGetDatum(run_at));
 	set(row, SL_JOB_ATTEMPTS, Int32GetDatum(0));
@@ -260,11 +276,23 @@ sl_queue_enqueue(Oid schema, const SlNewJob *job)
 	return write_row(schema, job, arguments, connection);
 }
 
+static int
+read_priority(int32 priority)
+{
+	if (priority < SL_PRIORITY_FIRST || priority > SL_PRIORITY_LAST)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("priority %d is not between %d and %d", priority, SL_PRIORITY_FIRST,
+							   SL_PRIORITY_LAST),
+						errhint("Jobs of priority %d go first.", SL_PRIORITY_FIRST)));
+	return priority;
+}
+
 /*
- * smartlead_enqueue(action text, args jsonb, run_at timestamptz, connection name) → bigint
+ * smartlead_enqueue(action text, args jsonb, run_at timestamptz, connection name,
+ *					 priority integer) → bigint
  *
  * Everything is checked that can be without Smartlead; the job then runs after commit, as the
- * current user.
+ * current user. Among the user's jobs on that connection, those of priority 1 go first, of 9 last.
  */
 Datum
 smartlead_enqueue(PG_FUNCTION_ARGS)
@@ -279,6 +307,7 @@ smartlead_enqueue(PG_FUNCTION_ARGS)
 	job.args = PG_GETARG_JSONB_P(1);
 	job.run_at = PG_ARGISNULL(2) ? 0 : PG_GETARG_TIMESTAMPTZ(2);
 	job.connection = PG_ARGISNULL(3) ? NULL : NameStr(*PG_GETARG_NAME(3));
+	job.priority = PG_ARGISNULL(4) ? 0 : read_priority(PG_GETARG_INT32(4));
 	job.run_as = GetUserId();
 	PG_RETURN_INT64(sl_queue_enqueue(get_func_namespace(fcinfo->flinfo->fn_oid), &job));
 }

@@ -31,8 +31,8 @@ add_lane(const char *connection, Oid run_as)
 	namestrcpy(&lane->connection, connection);
 	lane->run_as = run_as;
 	lane->next_due = DT_NOEND;
-	lane->is_known = true;
-	sl_lane_rewind(lane);
+	for (int i = 0; i < SL_N_TURNS; i++)
+		lane->turns[i].at_end = true;
 	if (n_lanes == max_lanes)
 	{
 		max_lanes = Max(max_lanes * 2, 16);
@@ -71,13 +71,6 @@ sl_lanes_rotate(void)
 	first_lane = n_lanes > 0 ? (first_lane + 1) % n_lanes : 0;
 }
 
-void
-sl_lanes_mark_dirty(void)
-{
-	for (int i = 0; i < n_lanes; i++)
-		lanes[i]->is_dirty = true;
-}
-
 static void
 free_lane(SlLane *lane)
 {
@@ -88,42 +81,80 @@ free_lane(SlLane *lane)
 	pfree(lane);
 }
 
-/* Lanes without ready jobs go, unless a task still refers to them. */
+/* Lanes without ready jobs go, unless a task still refers to them. Whose turn it is stays. */
 void
 sl_lanes_forget_unknown(void)
 {
 	int kept = 0;
+	int first = 0;
 
 	for (int i = 0; i < n_lanes; i++)
+	{
+		if (i == first_lane)
+			first = kept;
 		if (lanes[i]->is_known || lanes[i]->in_flight > 0)
 			lanes[kept++] = lanes[i];
 		else
 			free_lane(lanes[i]);
+	}
 	n_lanes = kept;
-	first_lane = 0;
+	first_lane = kept > 0 ? first % kept : 0;
 }
 
 void
-sl_lane_add_successor(SlLane *lane, int64 job)
+sl_lane_add_successor(SlLane *lane, int64 job, int priority)
 {
+	int place = lane->n_successors;
+
 	if (lane->n_successors == lane->max_successors)
 	{
 		lane->max_successors = Max(lane->max_successors * 2, 64);
 		lane->successors =
 			lane->successors == NULL
-				? MemoryContextAlloc(TopMemoryContext, sizeof(int64) * lane->max_successors)
-				: repalloc(lane->successors, sizeof(int64) * lane->max_successors);
+				? MemoryContextAlloc(TopMemoryContext, sizeof(SlSuccessor) * lane->max_successors)
+				: repalloc(lane->successors, sizeof(SlSuccessor) * lane->max_successors);
 	}
-	lane->successors[lane->n_successors++] = job;
+	for (; place > 0 && lane->successors[place - 1].priority > priority; place--)
+		lane->successors[place] = lane->successors[place - 1];
+	lane->successors[place].job = job;
+	lane->successors[place].priority = priority;
+	lane->n_successors++;
+}
+
+void
+sl_turn_rewind(SlTurn *turn)
+{
+	turn->cursor_due = DT_NOBEGIN;
+	turn->cursor_id = 0;
+	turn->at_end = false;
+	turn->is_dirty = false;
 }
 
 void
 sl_lane_rewind(SlLane *lane)
 {
-	lane->cursor_due = DT_NOBEGIN;
-	lane->cursor_id = 0;
-	lane->at_end = false;
-	lane->is_dirty = false;
+	for (int i = 0; i < SL_N_TURNS; i++)
+		sl_turn_rewind(&lane->turns[i]);
+}
+
+bool
+sl_lane_has_work(const SlLane *lane)
+{
+	for (int i = 0; i < SL_N_TURNS; i++)
+		if (!lane->turns[i].at_end || lane->turns[i].is_dirty)
+			return true;
+	return lane->n_successors > 0;
+}
+
+char *
+sl_lane_what_is_gone(const SlLane *lane)
+{
+	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(lane->run_as)))
+		return psprintf("the role of the job, with the number %u, does not exist any more",
+						lane->run_as);
+	if (!OidIsValid(get_foreign_server_oid(NameStr(lane->connection), true)))
+		return psprintf("server \"%s\" does not exist any more", NameStr(lane->connection));
+	return NULL;
 }
 
 /* The transaction that wrote a catalog row, or "none". */

@@ -10,7 +10,38 @@
 #include "smartlead.h"
 
 #include "connection/connection.h"
+#include "queue/queue.h"
 #include "queue/task.h"
+
+/*
+ * The jobs of a lane are served by turns: by priority, and of a priority what is tried again before
+ * what is new.
+ */
+#define SL_N_TURNS (2 * (SL_PRIORITY_LAST - SL_PRIORITY_FIRST + 1))
+#define SL_TURN(priority, is_new) (2 * ((priority) -SL_PRIORITY_FIRST) + ((is_new) ? 1 : 0))
+#define SL_TURN_PRIORITY(turn) ((turn) / 2 + SL_PRIORITY_FIRST)
+#define SL_TURN_IS_NEW(turn) ((turn) % 2 == 1)
+
+/*
+ * How far the ready jobs of a turn have been looked through, in the order of due_at and id. What was
+ * passed over waits for an earlier job on its lead, whose end makes it a successor; so nothing has
+ * to be looked at twice, however many wait. When new jobs may have come before the cursor, the turn
+ * is dirty, and another pass follows this one.
+ */
+typedef struct SlTurn
+{
+	TimestampTz cursor_due;
+	int64		cursor_id;
+	bool		at_end;
+	bool		is_dirty;
+} SlTurn;
+
+/* A job whose turn has come because the one before it on its lead has ended. */
+typedef struct SlSuccessor
+{
+	int64 job;
+	int	  priority; /* of the most urgent one that waits on its lead */
+} SlSuccessor;
 
 typedef struct SlLane
 {
@@ -22,25 +53,17 @@ typedef struct SlLane
 	char	   *paused_version; /* of the definition that was refused */
 	bool		is_known;		/* still there at the last look */
 	TimestampTz next_due;		/* of the first job that is not due yet; DT_NOEND: none */
+	int			first_priority; /* of the ready jobs ... */
+	bool		has_priorities; /* ... and whether there are others */
 
-	/*
-	 * How far the ready jobs have been looked through, in the order of due_at and id. What was passed
-	 * over waits for an earlier job on its lead, whose end makes it a successor; so nothing has to be
-	 * looked at twice, however many wait. When new jobs may have come before the cursor, the lane is
-	 * dirty, and another pass follows this one.
-	 */
-	TimestampTz cursor_due;
-	int64		cursor_id;
-	bool		at_end;
-	bool		is_dirty;
-
-	/* Jobs whose turn has come because the one before them on their lead has ended. */
-	int64 *successors;
-	int	   n_successors;
-	int	   max_successors;
+	SlTurn		 turns[SL_N_TURNS];
+	SlSuccessor *successors; /* the most urgent ones first */
+	int			 n_successors;
+	int			 max_successors;
 
 	char	   *version;	/* of the connection, in this round's claims */
 	int			in_flight;	/* tasks */
+	int			n_waiting;	/* of them, for the rate limit alone; as of the last claims */
 	int			failures;	/* times in a row that Smartlead could not be reached */
 	TimestampTz not_before; /* rest after such a failure */
 } SlLane;
@@ -53,11 +76,19 @@ extern int	   sl_lanes_count(void);
 extern SlLane *sl_lanes_nth(int n);
 extern void	   sl_lanes_rotate(void);
 
-extern void sl_lanes_mark_dirty(void);
 extern void sl_lanes_forget_unknown(void);
 
-extern void sl_lane_add_successor(SlLane *lane, int64 job);
+extern void sl_lane_add_successor(SlLane *lane, int64 job, int priority);
+
+/* All turns, or one, are looked through from the beginning. */
 extern void sl_lane_rewind(SlLane *lane);
+extern void sl_turn_rewind(SlTurn *turn);
+
+/* Is there a turn that has not been looked through, or a successor? */
+extern bool sl_lane_has_work(const SlLane *lane);
+
+/* Why nothing of the lane can ever be performed: its role or server has been dropped; or NULL. */
+extern char *sl_lane_what_is_gone(const SlLane *lane);
 
 /* Which state of its server and its user mapping a lane would use now; changes with either. */
 extern char *sl_lane_version(const SlLane *lane);

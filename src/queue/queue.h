@@ -15,6 +15,10 @@
 #define SL_QUEUE_SEQUENCE "smartlead_queue_id_seq"
 #define SL_PAUSED_TABLE "smartlead_queue_paused"
 
+/* 1 goes first. */
+#define SL_PRIORITY_FIRST 1
+#define SL_PRIORITY_LAST 9
+
 struct SlArguments;
 
 /* The columns of the table, in the order of sql/parts/50-queue.sql. */
@@ -28,6 +32,7 @@ typedef enum SlQueueColumn
 	SL_JOB_RUN_AS,
 	SL_JOB_LEAD_ID,
 	SL_JOB_JOIN_KEY,
+	SL_JOB_PRIORITY,
 	SL_JOB_RUN_AT,
 	SL_JOB_DUE_AT,
 	SL_JOB_ATTEMPTS,
@@ -51,7 +56,8 @@ typedef struct SlNewJob
 	Jsonb	   *args;
 	const char *connection; /* NULL: the default of run_as; never NULL with a failure */
 	Oid			run_as;
-	TimestampTz run_at; /* 0: at once */
+	TimestampTz run_at;	  /* 0: at once */
+	int			priority; /* 0: the action's own */
 
 	/* For a job of an automation; 0 and NULL for others. */
 	int64		automation_id;

@@ -15,11 +15,12 @@ int sl_queue_retention_min = 7 * 24 * 60;
 void
 sl_queue_define_settings(void)
 {
-	DefineCustomIntVariable(
-		"smartlead.queue_concurrency",
-		"How many requests of one connection the queue's dispatcher has under way at once.",
-		"The connection's rate_limit holds besides.", &sl_queue_concurrency, 32, 1, 100, PGC_SIGHUP,
-		0, NULL, NULL, NULL);
+	DefineCustomIntVariable("smartlead.queue_concurrency",
+							"How many requests of one role on one connection the queue's "
+							"dispatcher has under way at once.",
+							"The connection's rate_limit holds besides, and 96 for all together, "
+							"beyond which each role on each connection has two.",
+							&sl_queue_concurrency, 32, 1, 100, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("smartlead.queue_max_attempts",
 							"How often a job is attempted before it fails.",
 							"Attempts are one second apart at first, ten minutes at last.",

@@ -25,6 +25,7 @@
 #include "worker/worker.h"
 
 #define EXPIRE_BATCH 1000
+#define ORPHANS_BATCH 1000
 
 /* ---- statements ---- */
 
@@ -36,27 +37,34 @@ typedef struct Statement
 	SPIPlanPtr	plan;
 } Statement;
 
-/* An earlier job on the same lead that has not ended. */
+/* An earlier job of the role on the same lead that has not ended. */
 #define BLOCKED                                                                                    \
 	"EXISTS (SELECT FROM %1$s.smartlead_queue e "                                                  \
-	"WHERE e.connection = q.connection AND e.lead_id = q.lead_id "                                 \
+	"WHERE e.connection = q.connection AND e.run_as = q.run_as AND e.lead_id = q.lead_id "         \
 	"AND e.state IN ('ready', 'running') AND (e.run_at, e.id) < (q.run_at, q.id))"
 
+/* With each one the first job on its lead. An urgent job that it holds up lends it its priority. */
 static Statement candidates = {
-	"SELECT q.id, q.due_at, " BLOCKED " FROM %1$s.smartlead_queue q "
-	"WHERE q.state = 'ready' AND q.connection = $1 AND q.run_as = $2 AND q.due_at <= $3 "
+	"SELECT q.id, q.due_at, h.id <> q.id, "
+	"CASE WHEN h.priority > q.priority AND h.state = 'ready' AND h.due_at <= $3 THEN h.id END "
+	"FROM %1$s.smartlead_queue q LEFT JOIN LATERAL ("
+	"SELECT e.id, e.state, e.due_at, e.priority FROM %1$s.smartlead_queue e "
+	"WHERE e.connection = q.connection AND e.run_as = q.run_as AND e.lead_id = q.lead_id "
+	"AND e.state IN ('ready', 'running') ORDER BY e.run_at, e.id LIMIT 1) h ON true "
+	"WHERE q.state = 'ready' AND q.connection = $1 AND q.run_as = $2 "
+	"AND q.priority = $7 AND (q.attempts = 0) = $8 AND q.due_at <= $3 "
 	"AND (q.due_at, q.id) > ($4, $5) ORDER BY q.due_at, q.id LIMIT $6",
-	6,
-	{NAMEOID, OIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID}};
+	8,
+	{NAMEOID, OIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT2OID, BOOLOID}};
 
 static Statement claim = {
 	"UPDATE %1$s.smartlead_queue j SET state = 'running', attempts = j.attempts + 1, "
 	"started_at = pg_catalog.clock_timestamp() "
 	"FROM (SELECT q.id FROM %1$s.smartlead_queue q WHERE q.id = ANY ($1) AND q.state || '' = "
 	"'ready' "
-	"AND " BLOCKED
-	" IS NOT TRUE ORDER BY q.due_at, q.id FOR UPDATE SKIP LOCKED) c WHERE j.id = c.id "
-	"RETURNING j.id, j.action, j.args, j.lead_id, j.join_key, j.attempts, j.in_doubt",
+	"AND " BLOCKED " IS NOT TRUE ORDER BY q.priority, q.attempts = 0, q.due_at, q.id "
+	"FOR UPDATE SKIP LOCKED) c WHERE j.id = c.id "
+	"RETURNING j.id, j.action, j.args, j.lead_id, j.join_key, j.priority, j.attempts, j.in_doubt",
 	1,
 	{INT8ARRAYOID}};
 
@@ -76,38 +84,50 @@ static Statement finish = {
 	8,
 	{INT8ARRAYOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, TEXTOID, JSONBOID, INT4OID}};
 
-/* Ready as before the claim; of a shared request that was refused, without sharing again. */
-static Statement give_back = {
-	"UPDATE %1$s.smartlead_queue SET state = 'ready', attempts = attempts - 1, "
-	"join_key = CASE WHEN $2 THEN NULL ELSE join_key END "
-	"WHERE id = ANY ($1) AND state = 'running'",
-	2,
-	{INT8ARRAYOID, BOOLOID}};
+/* Ready as before the claim; or, of a shared request that was refused, without sharing again. */
+static Statement give_back = {"UPDATE %1$s.smartlead_queue SET state = 'ready', "
+							  "attempts = CASE WHEN $2 THEN attempts ELSE attempts - 1 END, "
+							  "join_key = CASE WHEN $2 THEN NULL ELSE join_key END "
+							  "WHERE id = ANY ($1) AND state = 'running'",
+							  2,
+							  {INT8ARRAYOID, BOOLOID}};
 
-/* Of each lead, the job whose turn it is, if it can run now. */
+/*
+ * Of each lead, the job whose turn it is, if it can run now; as urgent as the most urgent one behind
+ * it, where there are several priorities.
+ */
 static Statement successors = {
-	"SELECT n.id, n.run_as::pg_catalog.oid FROM pg_catalog.unnest($2) AS l (lead), "
-	"LATERAL (SELECT q.id, q.state, q.due_at, q.run_as FROM %1$s.smartlead_queue q "
-	"WHERE q.connection = $1 AND q.lead_id = l.lead AND q.state IN ('ready', 'running') "
-	"ORDER BY q.run_at, q.id LIMIT 1) n WHERE n.state = 'ready' AND n.due_at <= $3",
-	3,
-	{NAMEOID, INT8ARRAYOID, TIMESTAMPTZOID}};
+	"SELECT n.id, CASE WHEN $5 THEN (SELECT pg_catalog.min(q.priority) "
+	"FROM %1$s.smartlead_queue q WHERE q.connection = $1 AND q.run_as = $2 AND q.lead_id = l.lead "
+	"AND q.state IN ('ready', 'running') AND q.due_at <= $4) ELSE n.priority END "
+	"FROM pg_catalog.unnest($3) AS l (lead), "
+	"LATERAL (SELECT q.id, q.state, q.due_at, q.priority FROM %1$s.smartlead_queue q "
+	"WHERE q.connection = $1 AND q.run_as = $2 AND q.lead_id = l.lead "
+	"AND q.state IN ('ready', 'running') "
+	"ORDER BY q.run_at, q.id LIMIT 1) n WHERE n.state = 'ready' AND n.due_at <= $4",
+	5,
+	{NAMEOID, OIDOID, INT8ARRAYOID, TIMESTAMPTZOID, BOOLOID}};
 
-/* The lanes, found one after the other by the index, however many jobs each has. */
+/* The lanes and their turns, found one after the other by the index, however many jobs each has. */
 static Statement lanes = {
-	"WITH RECURSIVE lane AS ("
-	"(SELECT connection, run_as FROM %1$s.smartlead_queue WHERE state = 'ready' "
-	"ORDER BY connection, run_as LIMIT 1) UNION ALL "
-	"SELECT n.connection, n.run_as FROM lane l, LATERAL ("
-	"SELECT connection, run_as FROM %1$s.smartlead_queue q WHERE q.state = 'ready' "
-	"AND (q.connection, q.run_as) > (l.connection, l.run_as) "
-	"ORDER BY q.connection, q.run_as LIMIT 1) n) "
-	"SELECT l.connection, l.run_as::pg_catalog.oid, p.version, "
+	"WITH RECURSIVE turn AS ("
+	"(SELECT connection, run_as, priority, attempts = 0 AS is_new FROM %1$s.smartlead_queue "
+	"WHERE state = 'ready' ORDER BY connection, run_as, priority, (attempts = 0) LIMIT 1) "
+	"UNION ALL "
+	"SELECT n.connection, n.run_as, n.priority, n.is_new FROM turn t, LATERAL ("
+	"SELECT q.connection, q.run_as, q.priority, q.attempts = 0 AS is_new "
+	"FROM %1$s.smartlead_queue q WHERE q.state = 'ready' AND (q.connection, q.run_as, q.priority, "
+	"(q.attempts = 0)) > (t.connection, t.run_as, t.priority, t.is_new) "
+	"ORDER BY q.connection, q.run_as, q.priority, (q.attempts = 0) LIMIT 1) n) "
+	"SELECT t.connection, t.run_as::pg_catalog.oid, t.priority, t.is_new, p.version, "
 	"(SELECT q.due_at FROM %1$s.smartlead_queue q WHERE q.state = 'ready' "
-	"AND q.connection = l.connection AND q.run_as = l.run_as AND q.due_at > $1 "
-	"ORDER BY q.due_at LIMIT 1) "
-	"FROM lane l LEFT JOIN %1$s.smartlead_queue_paused p "
-	"ON p.connection = l.connection AND p.run_as = l.run_as",
+	"AND q.connection = t.connection AND q.run_as = t.run_as AND q.priority = t.priority "
+	"AND (q.attempts = 0) = t.is_new ORDER BY q.due_at LIMIT 1), "
+	"(SELECT q.due_at FROM %1$s.smartlead_queue q WHERE q.state = 'ready' "
+	"AND q.connection = t.connection AND q.run_as = t.run_as AND q.priority = t.priority "
+	"AND (q.attempts = 0) = t.is_new AND q.due_at > $1 ORDER BY q.due_at LIMIT 1) "
+	"FROM turn t LEFT JOIN %1$s.smartlead_queue_paused p "
+	"ON p.connection = t.connection AND p.run_as = t.run_as",
 	1,
 	{TIMESTAMPTZOID}};
 
@@ -122,10 +142,19 @@ static Statement resume_lane = {
 	2,
 	{NAMEOID, OIDOID}};
 
-static Statement left_behind = {"SELECT id, action, args, lead_id, join_key, attempts, in_doubt "
-								"FROM %1$s.smartlead_queue WHERE state = 'running' ORDER BY id",
-								0,
-								{0}};
+static Statement left_behind = {
+	"SELECT id, action, args, lead_id, join_key, priority, attempts, in_doubt "
+	"FROM %1$s.smartlead_queue WHERE state = 'running' ORDER BY id",
+	0,
+	{0}};
+
+static Statement fail_orphans = {
+	"UPDATE %1$s.smartlead_queue SET state = 'failed', last_error = $3, sqlstate = $4, "
+	"finished_at = pg_catalog.clock_timestamp() WHERE id = ANY (ARRAY (SELECT id "
+	"FROM %1$s.smartlead_queue WHERE state = 'ready' AND connection = $1 AND run_as = $2 "
+	"LIMIT $5 FOR UPDATE SKIP LOCKED))",
+	5,
+	{NAMEOID, OIDOID, TEXTOID, TEXTOID, INT8OID}};
 
 static Statement expire = {
 	"DELETE FROM %1$s.smartlead_queue WHERE id = ANY (ARRAY (SELECT id "
@@ -134,9 +163,9 @@ static Statement expire = {
 	2,
 	{TIMESTAMPTZOID, INT8OID}};
 
-static Statement *const statements[] = {&candidates,  &claim,		&siblings, &finish,
-										&give_back,	  &successors,	&lanes,	   &pause_lane,
-										&resume_lane, &left_behind, &expire};
+static Statement *const statements[] = {&candidates,  &claim,		&siblings,	   &finish,
+										&give_back,	  &successors,	&lanes,		   &pause_lane,
+										&resume_lane, &left_behind, &fail_orphans, &expire};
 
 static Oid schema = InvalidOid; /* for which the plans were made */
 
@@ -222,22 +251,33 @@ job_ids(const SlTask *task)
 /* ---- claiming ---- */
 
 SlCandidate *
-sl_store_candidates(const SlLane *lane, TimestampTz now, int max, int *n)
+sl_store_candidates(const SlLane *lane, int turn, TimestampTz now, int max, int *n)
 {
-	Datum		 values[] = {NameGetDatum(&lane->connection), ObjectIdGetDatum(lane->run_as),
-							 TimestampTzGetDatum(now),		  TimestampTzGetDatum(lane->cursor_due),
-							 Int64GetDatum(lane->cursor_id),  Int64GetDatum(max)};
-	SlCandidate *found;
-	bool		 is_null;
+	const SlTurn *looked = &lane->turns[turn];
+	Datum		  values[] = {NameGetDatum(&lane->connection),
+							  ObjectIdGetDatum(lane->run_as),
+							  TimestampTzGetDatum(now),
+							  TimestampTzGetDatum(looked->cursor_due),
+							  Int64GetDatum(looked->cursor_id),
+							  Int64GetDatum(max),
+							  Int16GetDatum(SL_TURN_PRIORITY(turn)),
+							  BoolGetDatum(SL_TURN_IS_NEW(turn))};
+	SlCandidate	 *found;
+	bool		  is_null;
 
 	execute(&candidates, values, NULL);
 	*n = (int) SPI_processed;
 	found = palloc(sizeof(SlCandidate) * Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 	{
+		Datum datum;
+
 		found[i].id = DatumGetInt64(column(i, 1, &is_null));
 		found[i].due_at = DatumGetTimestampTz(column(i, 2, &is_null));
-		found[i].is_blocked = DatumGetBool(column(i, 3, &is_null));
+		datum = column(i, 3, &is_null);
+		found[i].is_blocked = !is_null && DatumGetBool(datum);
+		datum = column(i, 4, &is_null);
+		found[i].instead = is_null ? 0 : DatumGetInt64(datum);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return found;
@@ -262,8 +302,9 @@ read_jobs(int *n)
 		jobs[i].lead_id = is_null ? 0 : DatumGetInt64(datum);
 		datum = column(i, 5, &is_null);
 		jobs[i].join_key = is_null ? NULL : TextDatumGetCString(datum);
-		jobs[i].attempts = DatumGetInt32(column(i, 6, &is_null));
-		jobs[i].in_doubt = DatumGetBool(column(i, 7, &is_null));
+		jobs[i].priority = DatumGetInt16(column(i, 6, &is_null));
+		jobs[i].attempts = DatumGetInt32(column(i, 7, &is_null));
+		jobs[i].in_doubt = DatumGetBool(column(i, 8, &is_null));
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return jobs;
@@ -359,33 +400,30 @@ sl_store_finish(const SlTask *task, TimestampTz now)
 	}
 }
 
-/* The leads of those tasks that belong to this connection. */
+/* The leads of those tasks that belong to this lane. */
 static int
-leads_of(SlTask *const *tasks, int n_tasks, const char *connection, int64 *leads)
+leads_of(SlTask *const *tasks, int n_tasks, const SlLane *lane, int64 *leads)
 {
 	int n = 0;
 
 	for (int i = 0; i < n_tasks; i++)
-		if (tasks[i]->jobs[0].lead_id != 0 &&
-			strcmp(NameStr(tasks[i]->lane->connection), connection) == 0)
+		if (tasks[i]->lane == lane && tasks[i]->jobs[0].lead_id != 0)
 			leads[n++] = tasks[i]->jobs[0].lead_id;
 	return n;
 }
 
 static void
-successors_on(const NameData *connection, const int64 *leads, int n_leads, TimestampTz now)
+successors_on(SlLane *lane, const int64 *leads, int n_leads, TimestampTz now)
 {
-	Datum values[] = {NameGetDatum(connection), id_array(leads, n_leads), TimestampTzGetDatum(now)};
+	Datum values[] = {NameGetDatum(&lane->connection), ObjectIdGetDatum(lane->run_as),
+					  id_array(leads, n_leads), TimestampTzGetDatum(now),
+					  BoolGetDatum(lane->has_priorities)};
 	bool  is_null;
 
 	execute(&successors, values, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		Oid run_as = DatumGetObjectId(column(i, 2, &is_null));
-
-		sl_lane_add_successor(sl_lane_get(NameStr(*connection), run_as),
-							  DatumGetInt64(column(i, 1, &is_null)));
-	}
+		sl_lane_add_successor(lane, DatumGetInt64(column(i, 1, &is_null)),
+							  DatumGetInt16(column(i, 2, &is_null)));
 	SPI_freetuptable(SPI_tuptable);
 }
 
@@ -396,17 +434,16 @@ sl_store_successors(SlTask *const *tasks, int n_tasks, TimestampTz now)
 
 	for (int i = 0; i < n_tasks; i++)
 	{
-		const NameData *connection = &tasks[i]->lane->connection;
-		bool			seen = false;
-		int				n_leads;
+		bool seen = false;
+		int	 n_leads;
 
 		for (int j = 0; j < i && !seen; j++)
-			seen = strcmp(NameStr(tasks[j]->lane->connection), NameStr(*connection)) == 0;
+			seen = tasks[j]->lane == tasks[i]->lane;
 		if (seen)
 			continue;
-		n_leads = leads_of(tasks, n_tasks, NameStr(*connection), leads);
+		n_leads = leads_of(tasks, n_tasks, tasks[i]->lane, leads);
 		if (n_leads > 0)
-			successors_on(connection, leads, n_leads, now);
+			successors_on(tasks[i]->lane, leads, n_leads, now);
 	}
 }
 
@@ -421,31 +458,56 @@ set_paused(SlLane *lane, bool is_paused, const char *version)
 	lane->paused_version = version != NULL ? MemoryContextStrdup(TopMemoryContext, version) : NULL;
 }
 
+static void
+forget_what_was_known(void)
+{
+	for (int i = 0; i < sl_lanes_count(); i++)
+	{
+		sl_lanes_nth(i)->is_known = false;
+		sl_lanes_nth(i)->has_priorities = false;
+		sl_lanes_nth(i)->next_due = DT_NOEND;
+	}
+}
+
+/* A row of the statement "lanes": a turn that has ready jobs. */
+static void
+read_turn(int row, TimestampTz now)
+{
+	bool	is_null;
+	Datum	connection = column(row, 1, &is_null);
+	SlLane *lane =
+		sl_lane_get(NameStr(*DatumGetName(connection)), DatumGetObjectId(column(row, 2, &is_null)));
+	int	  priority = DatumGetInt16(column(row, 3, &is_null));
+	bool  is_new = DatumGetBool(column(row, 4, &is_null));
+	Datum datum;
+
+	/* Rows come in the order of the priorities. */
+	if (!lane->is_known)
+	{
+		datum = column(row, 5, &is_null);
+		set_paused(lane, !is_null, is_null ? NULL : TextDatumGetCString(datum));
+		lane->first_priority = priority;
+	}
+	lane->is_known = true;
+	if (priority != lane->first_priority)
+		lane->has_priorities = true;
+	datum = column(row, 6, &is_null);
+	if (!is_null && DatumGetTimestampTz(datum) <= now)
+		lane->turns[SL_TURN(priority, is_new)].is_dirty = true;
+	datum = column(row, 7, &is_null);
+	if (!is_null)
+		lane->next_due = Min(lane->next_due, DatumGetTimestampTz(datum));
+}
+
 void
 sl_store_read_lanes(TimestampTz now)
 {
 	Datum values[] = {TimestampTzGetDatum(now)};
 
-	for (int i = 0; i < sl_lanes_count(); i++)
-	{
-		sl_lanes_nth(i)->is_known = false;
-		sl_lanes_nth(i)->next_due = DT_NOEND;
-	}
+	forget_what_was_known();
 	execute(&lanes, values, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool	is_null;
-		Datum	connection = column(i, 1, &is_null);
-		SlLane *lane = sl_lane_get(NameStr(*DatumGetName(connection)),
-								   DatumGetObjectId(column(i, 2, &is_null)));
-		Datum	datum;
-
-		lane->is_known = true;
-		datum = column(i, 3, &is_null);
-		set_paused(lane, !is_null, is_null ? NULL : TextDatumGetCString(datum));
-		datum = column(i, 4, &is_null);
-		lane->next_due = is_null ? DT_NOEND : DatumGetTimestampTz(datum);
-	}
+		read_turn((int) i, now);
 	SPI_freetuptable(SPI_tuptable);
 	sl_lanes_forget_unknown();
 }
@@ -471,7 +533,7 @@ sl_store_resume(SlLane *lane)
 
 	execute(&resume_lane, values, NULL);
 	set_paused(lane, false, NULL);
-	lane->is_dirty = true;
+	sl_lane_rewind(lane);
 }
 
 /* ---- the past ---- */
@@ -514,6 +576,25 @@ sl_store_recover(void)
 		ereport(LOG,
 				(errmsg_plural("the queue had %d job running when its dispatcher ended",
 							   "the queue had %d jobs running when its dispatcher ended", n, n)));
+}
+
+bool
+sl_store_fail_orphans(const SlLane *lane, const char *why)
+{
+	Datum values[] = {NameGetDatum(&lane->connection), ObjectIdGetDatum(lane->run_as),
+					  CStringGetTextDatum(why),
+					  CStringGetTextDatum(unpack_sql_state(ERRCODE_UNDEFINED_OBJECT)),
+					  Int64GetDatum(ORPHANS_BATCH)};
+
+	execute(&fail_orphans, values, NULL);
+	if (SPI_processed > 0)
+		ereport(LOG,
+				(errmsg_plural("%d job of the queue of connection \"%s\" has failed",
+							   "%d jobs of the queue of connection \"%s\" have failed",
+							   (int) SPI_processed, (int) SPI_processed, NameStr(lane->connection)),
+				 errdetail_internal("%s", why)));
+	sl_queue_wake_at_commit(); /* somebody may wait for one of them */
+	return SPI_processed == ORPHANS_BATCH;
 }
 
 bool

@@ -18,6 +18,7 @@ typedef struct SlCandidate
 	int64		id;
 	TimestampTz due_at;
 	bool		is_blocked; /* by an earlier job on its lead */
+	int64 instead; /* then the first job on that lead, if it is less urgent and can run; or 0 */
 } SlCandidate;
 
 /* Finds the extension's tables. False: they are not there (any more). */
@@ -32,8 +33,9 @@ extern void sl_store_recover(void);
 /* Looks which lanes have ready jobs, and when the next ones are due. */
 extern void sl_store_read_lanes(TimestampTz now);
 
-/* The due jobs of a lane behind its cursor; palloc'd. */
-extern SlCandidate *sl_store_candidates(const SlLane *lane, TimestampTz now, int max, int *n);
+/* The due jobs of a lane's turn behind its cursor; palloc'd. */
+extern SlCandidate *sl_store_candidates(const SlLane *lane, int turn, TimestampTz now, int max,
+										int *n);
 
 /* Marks jobs as running, as far as they still are ready and first on their leads. Palloc'd. */
 extern SlJob *sl_store_claim(const int64 *ids, int n_ids, int *n);
@@ -51,6 +53,9 @@ extern void sl_store_successors(SlTask *const *tasks, int n_tasks, TimestampTz n
 /* Pauses the lane of a task whose key was refused. */
 extern void sl_store_pause(const SlTask *task);
 extern void sl_store_resume(SlLane *lane);
+
+/* Ends some jobs of a lane whose role or server is gone. True: there may be more. */
+extern bool sl_store_fail_orphans(const SlLane *lane, const char *why);
 
 /* Deletes some jobs that ended long ago. True: there may be more. */
 extern bool sl_store_expire(void);

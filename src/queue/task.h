@@ -22,6 +22,7 @@ typedef struct SlJob
 	Jsonb *args;
 	int64  lead_id; /* 0: none */
 	char  *join_key;
+	int	   priority;
 	int	   attempts; /* this one counted */
 	bool   in_doubt;
 } SlJob;
