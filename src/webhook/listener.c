@@ -3,10 +3,12 @@
  *		The listening socket and libmicrohttpd's daemon on it, as the settings say.
  *
  * libmicrohttpd runs in the main loop's own thread: its epoll descriptor is one of the things that
- * the loop waits for, and sl_listener_run() does what there is to do. When settings change, the
- * daemon is replaced, after what is in the queue has had its answer. The socket stays unless its
- * address changes, so nobody is refused a connection meanwhile. When a new address can't be used,
- * the old one stays in use.
+ * the loop waits for, and sl_listener_run() does what there is to do. When settings change, another
+ * daemon takes the place of the present one, after what is in the queue has had its answer. The
+ * socket stays unless its address changes, so nobody is refused a connection meanwhile. When the new
+ * settings can't be used (an address, a certificate), the present daemon goes on undisturbed.
+ *
+ * A daemon gets a duplicate of the socket, since it closes what it was given when it can't start.
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -46,6 +48,10 @@
 #define ANSWER_US 5000
 #define READ_US 50000
 
+/* For another receiver of this database to say where it listens. */
+#define SIBLING_TRIES 20
+#define SIBLING_PAUSE_US 10000
+
 /* What the daemon was started with. */
 typedef struct InForce
 {
@@ -56,10 +62,15 @@ typedef struct InForce
 	char *certificate, *key; /* NULL: plain HTTP */
 } InForce;
 
-static struct MHD_Daemon *daemon_ = NULL;
-static int				  listen_socket = -1;
-static InForce			  in_force;
-static int				  generation = 0; /* counts daemons: a new one may get the old descriptor */
+typedef struct Listener
+{
+	int				   socket; /* -1: none */
+	struct MHD_Daemon *daemon; /* on a duplicate of it; NULL: none */
+} Listener;
+
+static Listener current = {-1, NULL};
+static InForce	in_force;
+static int		generation = 0; /* counts daemons: a new one may get the old descriptor */
 
 static void
 forget(InForce *settings)
@@ -123,7 +134,7 @@ same_text(const char *a, const char *b)
 static bool
 same_socket(const InForce *a, const InForce *b)
 {
-	return same_text(a->address, b->address) && a->port == b->port && a->shared == b->shared;
+	return same_text(a->address, b->address) && a->port == b->port;
 }
 
 static bool
@@ -134,9 +145,9 @@ same_daemon(const InForce *a, const InForce *b)
 		   same_text(a->certificate, b->certificate) && same_text(a->key, b->key);
 }
 
-/* Does the receiver of another database listen there? They would take each other's requests. */
+/* Does a receiver listen on that port, of this database or of another one? */
 static bool
-is_taken_by_another_database(const SlWorkerSlot *mine, int port)
+is_taken(const SlWorkerSlot *mine, int port, bool by_another_database)
 {
 	SlWorkers *workers = sl_worker_shared();
 
@@ -144,13 +155,35 @@ is_taken_by_another_database(const SlWorkerSlot *mine, int port)
 	{
 		const SlWorkerSlot *slot = &workers->slots[i];
 
-		if (slot->pid != 0 && slot->database != mine->database && slot->address[0] != '\0' &&
-			slot->port == port)
+		if (slot != mine && slot->pid != 0 && slot->address[0] != '\0' && slot->port == port &&
+			(slot->database != mine->database) == by_another_database)
 			return true;
 	}
 	return false;
 }
 
+/* The others of this database are opening their listeners at the same moment. */
+static bool
+is_sibling_there(const SlWorkerSlot *mine, int port)
+{
+	for (int i = 0; i < SIBLING_TRIES; i++)
+	{
+		if (is_taken(mine, port, false))
+			return true;
+		pg_usleep(SIBLING_PAUSE_US);
+	}
+	return false;
+}
+
+static bool
+set_shared(int socket, bool shared)
+{
+	int on = shared;
+
+	return setsockopt(socket, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0;
+}
+
+/* -1 and errno: it can't be had. */
 static int
 open_socket(const struct addrinfo *place, bool shared)
 {
@@ -161,7 +194,7 @@ open_socket(const struct addrinfo *place, bool shared)
 	if (opened < 0)
 		return -1;
 	if (setsockopt(opened, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
-		(!shared || setsockopt(opened, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0) &&
+		(!shared || set_shared(opened, true)) &&
 		(place->ai_family != AF_INET6 ||
 		 setsockopt(opened, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) == 0) &&
 		bind(opened, place->ai_addr, place->ai_addrlen) == 0 && listen(opened, BACKLOG) == 0)
@@ -172,9 +205,27 @@ open_socket(const struct addrinfo *place, bool shared)
 	return -1;
 }
 
-/* A listening socket, or -1 and *trouble. */
+/*
+ * A place that is shared is shared with the receivers of this database only, while the system would let
+ * any process of the same user in, such as another cluster's receiver. So it is claimed alone first,
+ * and let be shared afterwards; who comes later joins if it is one of ours that has it.
+ */
 static int
-listen_at(const InForce *wanted, char *trouble, size_t size)
+claim(const SlWorkerSlot *slot, const struct addrinfo *place, const InForce *wanted)
+{
+	int opened = open_socket(place, false);
+
+	if (opened >= 0 || errno != EADDRINUSE || !wanted->shared)
+		return opened;
+	if (is_sibling_there(slot, wanted->port))
+		return open_socket(place, true);
+	errno = EADDRINUSE;
+	return -1;
+}
+
+/* A listening socket; or -1, errno and *trouble. */
+static int
+listen_at(const SlWorkerSlot *slot, const InForce *wanted, char *trouble, size_t size)
 {
 	struct addrinfo	 hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 	struct addrinfo *places, *place;
@@ -188,18 +239,22 @@ listen_at(const InForce *wanted, char *trouble, size_t size)
 	if (why != 0)
 	{
 		snprintf(trouble, size, "could not resolve \"%s\": %s", wanted->address, gai_strerror(why));
+		errno = 0;
 		return -1;
 	}
 	/* "Everywhere" is best heard on a socket of IPv6, which takes IPv4 as well. */
 	for (place = places; everywhere && place != NULL && opened < 0; place = place->ai_next)
 		if (place->ai_family == AF_INET6)
-			opened = open_socket(place, wanted->shared);
+			opened = claim(slot, place, wanted);
 	for (place = places; place != NULL && opened < 0; place = place->ai_next)
-		opened = open_socket(place, wanted->shared);
+		opened = claim(slot, place, wanted);
+	why = errno;
+	freeaddrinfo(places);
+	errno = why;
 	if (opened < 0)
 		snprintf(trouble, size, "could not listen on %s, port %d: %m", wanted->address,
 				 wanted->port);
-	freeaddrinfo(places);
+	errno = why;
 	return opened;
 }
 
@@ -216,35 +271,65 @@ raise_file_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static bool
+is_same_file(int a, int b)
+{
+	struct stat first, second;
+
+	return fstat(a, &first) == 0 && fstat(b, &second) == 0 && first.st_dev == second.st_dev &&
+		   first.st_ino == second.st_ino;
+}
+
+/* NULL and *trouble: it can't start. */
 static struct MHD_Daemon *
-start_daemon(const InForce *wanted)
+start_daemon(const InForce *wanted, int socket, char *trouble, size_t size)
 {
 	unsigned int		  flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
 	struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, wanted->certificate},
 								   {MHD_OPTION_HTTPS_MEM_KEY, 0, wanted->key},
 								   {MHD_OPTION_END, 0, NULL}};
 	struct MHD_OptionItem plain[] = {{MHD_OPTION_END, 0, NULL}};
+	int					  duplicate = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+	struct MHD_Daemon	 *started = NULL;
 
 	if (wanted->certificate != NULL)
 		flags |= MHD_USE_TLS;
 	raise_file_limit();
-	generation++;
-	return MHD_start_daemon(
-		flags, 0, NULL, NULL, sl_request_handle, NULL, MHD_OPTION_LISTEN_SOCKET, listen_socket,
-		MHD_OPTION_NOTIFY_COMPLETED, sl_request_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
-		sl_peer_notify, NULL, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned int) wanted->max_connections + SPARE_CONNECTIONS,
-		MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned int) wanted->max_per_address,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int) wanted->idle_timeout,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) wanted->max_header_size * 1024,
-		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY,
-		wanted->certificate != NULL ? tls : plain, MHD_OPTION_END);
+	if (duplicate >= 0)
+		started = MHD_start_daemon(
+			flags, 0, NULL, NULL, sl_request_handle, NULL, MHD_OPTION_LISTEN_SOCKET, duplicate,
+			MHD_OPTION_NOTIFY_COMPLETED, sl_request_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+			sl_peer_notify, NULL, MHD_OPTION_CONNECTION_LIMIT,
+			(unsigned int) wanted->max_connections + SPARE_CONNECTIONS,
+			MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned int) wanted->max_per_address,
+			MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int) wanted->idle_timeout,
+			MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) wanted->max_header_size * 1024,
+			MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY,
+			wanted->certificate != NULL ? tls : plain, MHD_OPTION_END);
+	if (started != NULL)
+		return started;
+	/* Whether it is closed now depends on where it failed, and on the version. */
+	if (duplicate >= 0 && is_same_file(duplicate, socket))
+		close(duplicate);
+	snprintf(trouble, size, "could not start the HTTP server%s",
+			 wanted->certificate != NULL ? "; are certificate and key a pair?" : "");
+	return NULL;
+}
+
+static void
+stop_daemon(struct MHD_Daemon *daemon)
+{
+	int duplicate = MHD_quiesce_daemon(daemon);
+
+	MHD_stop_daemon(daemon);
+	if (duplicate != MHD_INVALID_SOCKET)
+		close(duplicate);
 }
 
 /*
  * Before the daemon is stopped, which ends all connections: what is in the queue gets its answer,
- * and what comes meanwhile is told to come again. libmicrohttpd would abort if a connection were
- * suspended then.
+ * and what comes meanwhile is told to come again. Nothing is suspended then (request.c), for
+ * libmicrohttpd aborts when a connection is.
  */
 static void
 settle(void)
@@ -257,47 +342,91 @@ settle(void)
 	while (sl_queue.count > 0)
 		sl_request_answer(dlist_head_element(SlHttpRequest, node, &sl_queue.requests), 503);
 	sl_listener_run();
-	sl_queue.closed = false;
 }
 
+/* Ends what is in force; another socket or daemon, if given, takes its place. */
 static void
-stop_daemon(bool keep_socket)
+replace(int socket, struct MHD_Daemon *daemon)
 {
-	if (daemon_ == NULL)
-		return;
-	settle();
-	if (MHD_quiesce_daemon(daemon_) == MHD_INVALID_SOCKET)
-		listen_socket = -1;
-	MHD_stop_daemon(daemon_);
-	daemon_ = NULL;
-	if (!keep_socket && listen_socket >= 0)
+	if (current.daemon != NULL)
 	{
-		close(listen_socket);
-		listen_socket = -1;
+		settle();
+		stop_daemon(current.daemon);
+		sl_queue.closed = false;
 	}
+	if (current.socket >= 0 && current.socket != socket)
+		close(current.socket);
+	current.socket = socket;
+	current.daemon = daemon;
+	generation++;
 }
 
 void
 sl_listener_stop(void)
 {
-	stop_daemon(false);
+	replace(-1, NULL);
 	forget(&in_force);
 }
 
-/* The new address is free only after we have left ours when the port is the same. */
+/* Opens what is wanted, beside what is in force until that has worked. */
 static bool
-move_socket(const InForce *wanted, char *trouble, size_t size)
+open_listener(const SlWorkerSlot *slot, const InForce *wanted, bool moves, char *trouble,
+			  size_t size)
 {
-	int opened;
+	int				   socket = moves ? listen_at(slot, wanted, trouble, size) : current.socket;
+	struct MHD_Daemon *daemon;
 
-	if (listen_socket >= 0 && in_force.port == wanted->port)
-		stop_daemon(false);
-	opened = listen_at(wanted, trouble, size);
-	if (opened < 0)
+	if (socket < 0)
 		return false;
-	stop_daemon(false);
-	listen_socket = opened;
+	daemon = start_daemon(wanted, socket, trouble, size);
+	if (daemon == NULL && moves)
+		close(socket);
+	if (daemon == NULL)
+		return false;
+	set_shared(socket, wanted->shared);
+	replace(socket, daemon);
 	return true;
+}
+
+/* Is what is in the way of that address perhaps our own socket? */
+static bool
+is_in_own_way(const InForce *wanted, bool moves, int why)
+{
+	return moves && why == EADDRINUSE && current.socket >= 0 && in_force.port == wanted->port;
+}
+
+/*
+ * The new address is free only after we have left ours. So that is left, if nothing else speaks
+ * against the new settings, and taken again if that was in vain.
+ */
+static bool
+exchange_addresses(const SlWorkerSlot *slot, const InForce *wanted, char *trouble, size_t size)
+{
+	char			   ignored[192];
+	struct MHD_Daemon *trial = start_daemon(wanted, current.socket, trouble, size);
+
+	if (trial == NULL)
+		return false;
+	stop_daemon(trial);
+	replace(-1, NULL);
+	if (open_listener(slot, wanted, true, trouble, size))
+		return true;
+	(void) open_listener(slot, &in_force, true, ignored, sizeof(ignored));
+	return false;
+}
+
+/*
+ * libmicrohttpd has found itself broken, and would abort, which would take the whole server down. It is
+ * never called within a transaction or with a lock held, so this process can end as after any fatal
+ * error; the launcher starts another one.
+ */
+static void
+end_alone(void *unused, const char *file, unsigned int line, const char *reason)
+{
+	ereport(FATAL,
+			(errcode(ERRCODE_INTERNAL_ERROR),
+			 errmsg("smartlead's receiver of webhooks ends: %s", reason == NULL ? "" : reason),
+			 errdetail_internal("libmicrohttpd, %s:%u", file == NULL ? "" : file, line)));
 }
 
 static void
@@ -314,14 +443,17 @@ tell(SlWorkerSlot *slot, const InForce *now)
 static bool
 enforce(SlWorkerSlot *slot, InForce *wanted, char *trouble, size_t size)
 {
-	bool moves = listen_socket < 0 || !same_socket(wanted, &in_force);
+	bool moves = current.socket < 0 || !same_socket(wanted, &in_force);
+	bool opened;
 
-	if (!moves && daemon_ != NULL && same_daemon(wanted, &in_force))
+	if (!moves && current.daemon != NULL && same_daemon(wanted, &in_force))
 	{
-		forget(wanted);
+		set_shared(current.socket, wanted->shared);
+		forget(&in_force);
+		in_force = *wanted;
 		return true;
 	}
-	if (moves && is_taken_by_another_database(slot, wanted->port))
+	if (moves && is_taken(slot, wanted->port, true))
 	{
 		snprintf(trouble, size,
 				 "port %d is in use by the receiver of another database; give this one its own "
@@ -329,19 +461,13 @@ enforce(SlWorkerSlot *slot, InForce *wanted, char *trouble, size_t size)
 				 wanted->port);
 		return false;
 	}
-	if (moves && !move_socket(wanted, trouble, size))
-		return false;
-	stop_daemon(true);
+	MHD_set_panic_func(end_alone, NULL);
 	sl_responses_create();
-	daemon_ = start_daemon(wanted);
-	if (daemon_ == NULL)
-	{
-		snprintf(trouble, size, "could not start the HTTP server%s",
-				 wanted->certificate != NULL ? "; are certificate and key a pair?" : "");
-		if (!moves)
-			daemon_ = start_daemon(&in_force);
+	opened = open_listener(slot, wanted, moves, trouble, size);
+	if (!opened && is_in_own_way(wanted, moves, errno))
+		opened = exchange_addresses(slot, wanted, trouble, size);
+	if (!opened)
 		return false;
-	}
 	forget(&in_force);
 	in_force = *wanted;
 	tell(slot, &in_force);
@@ -356,15 +482,20 @@ sl_listener_update(SlWorkerSlot *slot)
 
 	if (wanted_settings(&wanted, trouble, sizeof(trouble)) &&
 		enforce(slot, &wanted, trouble, sizeof(trouble)))
+	{
+		if (slot->trouble[0] != '\0')
+			sl_worker_set_state(slot, SL_WORKER_RUNNING, NULL);
 		return true;
+	}
 	forget(&wanted);
-	if (daemon_ == NULL)
+	if (current.daemon == NULL)
 		slot->address[0] = '\0';
 	if (strcmp(slot->trouble, trouble) != 0)
-		ereport(WARNING,
-				(errmsg("smartlead's receiver of webhooks %s: %s",
-						daemon_ == NULL ? "does not listen" : "stays where it was", trouble)));
-	sl_worker_set_state(slot, daemon_ == NULL ? SL_WORKER_WAITING : SL_WORKER_RUNNING, trouble);
+		ereport(WARNING, (errmsg("smartlead's receiver of webhooks %s: %s",
+								 current.daemon == NULL ? "does not listen" : "stays where it was",
+								 trouble)));
+	sl_worker_set_state(slot, current.daemon == NULL ? SL_WORKER_WAITING : SL_WORKER_RUNNING,
+						trouble);
 	return false;
 }
 
@@ -378,7 +509,8 @@ int
 sl_listener_descriptor(void)
 {
 	const union MHD_DaemonInfo *info =
-		daemon_ == NULL ? NULL : MHD_get_daemon_info(daemon_, MHD_DAEMON_INFO_EPOLL_FD);
+		current.daemon == NULL ? NULL
+							   : MHD_get_daemon_info(current.daemon, MHD_DAEMON_INFO_EPOLL_FD);
 
 	return info == NULL ? -1 : info->epoll_fd;
 }
@@ -389,7 +521,7 @@ sl_listener_timeout(void)
 	MHD_UNSIGNED_LONG_LONG timeout;
 	long				   sweep = sl_peers_sweep();
 
-	if (daemon_ == NULL || MHD_get_timeout(daemon_, &timeout) != MHD_YES)
+	if (current.daemon == NULL || MHD_get_timeout(current.daemon, &timeout) != MHD_YES)
 		return sweep;
 	if (timeout > INT_MAX)
 		timeout = INT_MAX;
@@ -408,7 +540,7 @@ sl_listener_run(void)
 	int64				   start = sl_now_us();
 	MHD_UNSIGNED_LONG_LONG timeout;
 
-	if (daemon_ == NULL)
+	if (current.daemon == NULL)
 		return;
 	for (int i = 1; i <= MAX_RUNS; i++)
 	{
@@ -416,8 +548,8 @@ sl_listener_run(void)
 		bool   is_answering, is_reading;
 		int64  took;
 
-		MHD_run(daemon_);
-		if (MHD_get_timeout(daemon_, &timeout) != MHD_YES || timeout > 0)
+		MHD_run(current.daemon);
+		if (MHD_get_timeout(current.daemon, &timeout) != MHD_YES || timeout > 0)
 			break;
 		took = sl_now_us() - start;
 		is_answering = (sl_queue.ended != ended && took < ANSWER_US) ||

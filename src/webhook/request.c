@@ -317,6 +317,11 @@ finish(SlHttpRequest *request)
 {
 	const SlToken *token;
 
+	if (request->is_health_check && sl_queue.closed)
+	{
+		request->status = 503;
+		return;
+	}
 	if (request->is_health_check)
 		sl_store_wants_probe = true;
 	else
@@ -351,12 +356,13 @@ waits_long(const SlHttpRequest *request)
 /*
  * libmicrohttpd asks at each run whether a queued request has its answer. Not to be asked, and to
  * be safe from its time limits, a connection can be suspended; but that and its end cost three
- * system calls, more than to be asked once or twice. So only those that wait long are.
+ * system calls, more than to be asked once or twice. So only those that wait long are, and none when
+ * the daemon is about to be stopped, which it can't be with suspended connections.
  */
 static void
 suspend(SlHttpRequest *request)
 {
-	if (request->suspended)
+	if (request->suspended || sl_queue.closed)
 		return;
 	request->suspended = true;
 	MHD_suspend_connection(request->connection);

@@ -309,7 +309,7 @@ typedef struct SlRequestQueue
 	uint64	   taken;	   /* bytes of bodies, ever */
 	int		   answering;  /* requests whose answers are on their way */
 	uint64	   ended;	   /* of those, ever */
-	bool	   closed;	   /* whoever wants to be in it shall come again later */
+	bool	   closed;	   /* the daemon is about to be stopped: come again later */
 } SlRequestQueue;
 
 extern SlRequestQueue sl_queue;
