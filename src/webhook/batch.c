@@ -10,10 +10,15 @@
 #include "smartlead.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "executor/spi.h"
 #include "pgstat.h"
 #include "replication/message.h"
+#include "replication/syncrep.h"
+#include "replication/walsender.h"
+#include "replication/walsender_private.h"
 #include "storage/lmgr.h"
+#include "storage/lwlock.h"
 #include "utils/snapmgr.h"
 
 #include "webhook/batch.h"
@@ -66,12 +71,49 @@ begin_transaction(void)
 	sl_forbid_deferred_triggers();
 }
 
+/*
+ * Something in the log that the commit has to wait for, though nothing was written. What the answer
+ * to a repetition counts on is the commit of the first delivery, which must be on disk and on the
+ * standbys as well: the log holds it before this.
+ */
 static void
+write_something(void)
+{
+	(void) GetTopTransactionId();
+	sl_log_transactional_message("smartlead");
+}
+
+/* Do the standbys that synchronous_commit waits for have the log up to there? */
+static bool
+is_on_standbys(XLogRecPtr end)
+{
+	int		   mode = SYNC_REP_WAIT_FLUSH;
+	XLogRecPtr confirmed;
+
+	if (!SyncRepRequested() || SyncRepStandbyNames == NULL || *SyncRepStandbyNames == '\0')
+		return true;
+	if (synchronous_commit == SYNCHRONOUS_COMMIT_REMOTE_WRITE)
+		mode = SYNC_REP_WAIT_WRITE;
+	else if (synchronous_commit == SYNCHRONOUS_COMMIT_REMOTE_APPLY)
+		mode = SYNC_REP_WAIT_APPLY;
+	LWLockAcquire(SyncRepLock, LW_SHARED);
+	confirmed = WalSndCtl->lsn[mode];
+	LWLockRelease(SyncRepLock);
+	return end <= confirmed;
+}
+
+/*
+ * On disk at once, whatever synchronous_commit says. False: it is committed, but the wait for a
+ * synchronous standby was cut short, by a cancellation or by the end of the server.
+ */
+static bool
 commit_transaction(void)
 {
+	ForceSyncCommit();
 	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	return is_on_standbys(XactLastCommitEnd);
 }
 
 /* After an error, with the error's data in the caller's context. */
@@ -350,6 +392,7 @@ sl_batch_run(SlBatch *batch)
 											ALLOCSET_DEFAULT_INITSIZE, ALLOCSET_DEFAULT_MAXSIZE);
 	batch->done = batch->events = batch->stored = batch->duplicates = batch->failed = 0;
 	batch->bytes = 0;
+	batch->uncertain = false;
 	batch->rows = NULL;
 	batch->n_rows = 0;
 	pgstat_report_activity(STATE_RUNNING, "storing events");
@@ -368,7 +411,9 @@ sl_batch_run(SlBatch *batch)
 			batch->done++;
 		}
 		insert_waiting(batch);
-		commit_transaction();
+		if (batch->stored == 0 && batch->failed == 0)
+			write_something();
+		batch->uncertain = !commit_transaction();
 	}
 	PG_CATCH();
 	{
@@ -390,9 +435,8 @@ sl_try_commit(void)
 	PG_TRY();
 	{
 		begin_transaction();
-		(void) GetTopTransactionId();
-		sl_log_transactional_message("smartlead");
-		commit_transaction();
+		write_something();
+		worked = commit_transaction();
 	}
 	PG_CATCH();
 	{

@@ -18,7 +18,7 @@
  * Errors are of three sorts. Those of the data and of triggers: the event is recorded, and answered
  * like a stored one, because sending it again would not help. Passing ones: tried again. Those of
  * the server (read-only, no room): answered 503, for Smartlead to send it again. Nothing is
- * answered 200 that is in neither table.
+ * answered 200 that is in neither table, on disk, and on the standbys that the settings ask for.
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -63,14 +63,17 @@ count_batch(const SlBatch *batch)
 		pg_atomic_write_u64(&sl_my_stats->last_stored_at, (uint64) GetCurrentTimestamp());
 }
 
-/* The transaction has committed: now, and only now, clients are told. */
+/*
+ * The transaction has committed: now, and only now, clients are told. As long as it isn't known to be on
+ * the standbys that it must be on, they shall come again, and will be answered like any repetition.
+ */
 static void
 answer_batch(const SlBatch *batch)
 {
-	trouble_since = 0;
+	trouble_since = batch->uncertain ? sl_now_us() : 0;
 	count_batch(batch);
 	for (int i = 0; i < batch->done; i++)
-		sl_request_answer(batch->requests[i], batch->status[i]);
+		sl_request_answer(batch->requests[i], batch->uncertain ? 503 : batch->status[i]);
 }
 
 static void

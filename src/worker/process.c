@@ -47,8 +47,8 @@ pin(const char *name, const char *value)
 }
 
 /*
- * Settings that a worker can't leave to chance: a time limit meant for sessions, another isolation
- * level, or rows that are lost in a crash after they were acknowledged.
+ * Settings that a worker can't leave to chance: a time limit meant for sessions, or another isolation
+ * level. Not synchronous_commit, which may change: what must be on disk at once is forced to be.
  */
 static void
 pin_settings(void)
@@ -60,8 +60,6 @@ pin_settings(void)
 	pin("default_transaction_isolation", "read committed");
 	pin("session_replication_role", "origin");
 	pin("search_path", "pg_catalog, pg_temp");
-	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
-		pin("synchronous_commit", "local");
 }
 
 SlWorkerSlot *
