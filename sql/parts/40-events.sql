@@ -164,6 +164,32 @@ SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_events_id_seq'
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_failed_events_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_webhooks_id_seq', '');
 
+/*
+ * Who reads events: the connections are looked up once for a query. The receiver inserts whatever
+ * these policies say; who inserts by hand needs the same right.
+ */
+ALTER TABLE @extschema@.smartlead_events ENABLE ROW LEVEL SECURITY;
+ALTER TABLE @extschema@.smartlead_failed_events ENABLE ROW LEVEL SECURITY;
+CREATE POLICY usable_connections ON @extschema@.smartlead_events
+	USING (connection OPERATOR(pg_catalog.=) ANY (ARRAY(
+		SELECT s.srvname::pg_catalog.text
+		  FROM pg_catalog.pg_foreign_server s
+		  JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid OPERATOR(pg_catalog.=) s.srvfdw
+		 WHERE w.fdwname OPERATOR(pg_catalog.=) 'smartlead' AND pg_catalog.has_server_privilege(s.oid, 'USAGE'))));
+CREATE POLICY usable_connections ON @extschema@.smartlead_failed_events
+	USING (connection OPERATOR(pg_catalog.=) ANY (ARRAY(
+		SELECT s.srvname::pg_catalog.text
+		  FROM pg_catalog.pg_foreign_server s
+		  JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid OPERATOR(pg_catalog.=) s.srvfdw
+		 WHERE w.fdwname OPERATOR(pg_catalog.=) 'smartlead' AND pg_catalog.has_server_privilege(s.oid, 'USAGE'))));
+CREATE POLICY administrators ON @extschema@.smartlead_events TO smartlead_admin USING (true);
+CREATE POLICY administrators ON @extschema@.smartlead_failed_events TO smartlead_admin USING (true);
+
+COMMENT ON POLICY usable_connections ON @extschema@.smartlead_events IS 'events of the connections on which the user has USAGE';
+COMMENT ON POLICY usable_connections ON @extschema@.smartlead_failed_events IS 'events of the connections on which the user has USAGE';
+COMMENT ON POLICY administrators ON @extschema@.smartlead_events IS 'members of smartlead_admin see all';
+COMMENT ON POLICY administrators ON @extschema@.smartlead_failed_events IS 'members of smartlead_admin see all';
+
 -- Webhooks
 
 CREATE FUNCTION @extschema@.smartlead_webhook_url(connection name DEFAULT NULL)

@@ -109,9 +109,16 @@ SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_queue_id_seq',
 ALTER TABLE @extschema@.smartlead_queue ENABLE ROW LEVEL SECURITY;
 ALTER TABLE @extschema@.smartlead_queue_paused ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_jobs ON @extschema@.smartlead_queue FOR SELECT
-	USING (pg_catalog.pg_has_role(run_as, 'MEMBER') OR pg_catalog.pg_has_role('smartlead_admin', 'MEMBER'));
+	USING (pg_catalog.pg_has_role(run_as, 'MEMBER'));
 CREATE POLICY own_jobs ON @extschema@.smartlead_queue_paused FOR SELECT
-	USING (pg_catalog.pg_has_role(run_as, 'MEMBER') OR pg_catalog.pg_has_role('smartlead_admin', 'MEMBER'));
+	USING (pg_catalog.pg_has_role(run_as, 'MEMBER'));
+CREATE POLICY administrators ON @extschema@.smartlead_queue FOR SELECT TO smartlead_admin USING (true);
+CREATE POLICY administrators ON @extschema@.smartlead_queue_paused FOR SELECT TO smartlead_admin USING (true);
+
+COMMENT ON POLICY own_jobs ON @extschema@.smartlead_queue IS 'jobs of the roles that the reader belongs to';
+COMMENT ON POLICY own_jobs ON @extschema@.smartlead_queue_paused IS 'pauses of the roles that the reader belongs to';
+COMMENT ON POLICY administrators ON @extschema@.smartlead_queue IS 'members of smartlead_admin see all';
+COMMENT ON POLICY administrators ON @extschema@.smartlead_queue_paused IS 'members of smartlead_admin see all';
 
 CREATE FUNCTION @extschema@.smartlead_enqueue(
 	action text,
@@ -157,7 +164,11 @@ CREATE VIEW @extschema@.smartlead_stat_queue AS
 WITH jobs AS (
 	SELECT q.connection, q.run_as, q.action, q.state, q.due_at, q.finished_at, q.started_at, q.sqlstate, q.last_error, q.id
 	  FROM @extschema@.smartlead_queue q
-	 WHERE pg_catalog.pg_has_role(q.run_as, 'MEMBER') OR pg_catalog.pg_has_role('smartlead_admin', 'MEMBER'))
+	 WHERE pg_catalog.pg_has_role(q.run_as, 'MEMBER')
+	    OR (SELECT pg_catalog.bool_or(pg_catalog.pg_has_role(a.role, 'USAGE'))
+	          FROM pg_catalog.pg_policy p, pg_catalog.unnest(p.polroles) AS a (role)
+	         WHERE p.polrelid OPERATOR(pg_catalog.=) '@extschema@.smartlead_queue'::pg_catalog.regclass
+	           AND p.polname OPERATOR(pg_catalog.=) 'administrators'))
 SELECT j.connection,
        j.run_as,
        j.action,

@@ -37,7 +37,11 @@ SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_automations_id
 
 ALTER TABLE @extschema@.smartlead_automations ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_automations ON @extschema@.smartlead_automations
-	USING (pg_catalog.pg_has_role(owner, 'MEMBER') OR pg_catalog.pg_has_role('smartlead_admin', 'MEMBER'));
+	USING (pg_catalog.pg_has_role(owner, 'MEMBER'));
+CREATE POLICY administrators ON @extschema@.smartlead_automations TO smartlead_admin USING (true);
+
+COMMENT ON POLICY own_automations ON @extschema@.smartlead_automations IS 'automations of the roles that the user belongs to';
+COMMENT ON POLICY administrators ON @extschema@.smartlead_automations IS 'members of smartlead_admin see and end all';
 
 CREATE FUNCTION @extschema@.smartlead_automate(
 	event_type text,

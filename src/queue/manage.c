@@ -35,7 +35,7 @@ PG_FUNCTION_INFO_V1(smartlead_resume_connection);
 bool
 sl_user_is_admin(Oid user)
 {
-	Oid admin = get_role_oid("smartlead_admin", true);
+	Oid admin = sl_admin_role();
 
 	return superuser_arg(user) || (OidIsValid(admin) && is_member_of_role(user, admin));
 }
@@ -65,7 +65,8 @@ sl_owner_end(const SlOwnerWork *work)
 	sl_become_oneself(&work->caller);
 }
 
-pg_noreturn static void raise_no_job(int64 job)
+pg_noreturn static void
+raise_no_job(int64 job)
 {
 	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 					errmsg("there is no job " INT64_FORMAT " that you may see", job),

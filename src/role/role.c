@@ -10,16 +10,25 @@
  */
 #include "smartlead.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_policy.h"
 #include "commands/trigger.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
 #include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "role/role.h"
+#include "worker/worker.h"
 
-#define STAND_IN "smartlead_admin"
+/* The policy of smartlead_events that is for smartlead_admin, and holds the role itself. */
+#define ADMIN_POLICY "administrators"
 
 static void
 set(const char *name, const char *value)
@@ -62,6 +71,46 @@ sl_become_owner(Oid table, SlUserContext *saved)
 	sl_become_user(owner, saved);
 }
 
+/* The only role of a policy. */
+static Oid
+role_of(HeapTuple policy, Relation catalog)
+{
+	bool  is_null;
+	Datum roles =
+		heap_getattr(policy, Anum_pg_policy_polroles, RelationGetDescr(catalog), &is_null);
+	ArrayType *array = is_null ? NULL : DatumGetArrayTypeP(roles);
+
+	if (array == NULL || ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != 1)
+		return InvalidOid;
+	return *(Oid *) ARR_DATA_PTR(array);
+}
+
+Oid
+sl_admin_role(void)
+{
+	Oid			events = sl_extension_relation("smartlead_events");
+	Relation	catalog;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	policy;
+	Oid			role = InvalidOid;
+
+	if (!OidIsValid(events))
+		return InvalidOid;
+	catalog = table_open(PolicyRelationId, AccessShareLock);
+	ScanKeyInit(&keys[0], Anum_pg_policy_polrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(events));
+	ScanKeyInit(&keys[1], Anum_pg_policy_polname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(ADMIN_POLICY));
+	scan = systable_beginscan(catalog, PolicyPolrelidPolnameIndexId, true, NULL, 2, keys);
+	policy = systable_getnext(scan);
+	if (HeapTupleIsValid(policy))
+		role = role_of(policy, catalog);
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return role;
+}
+
 Oid
 sl_working_role(Oid role)
 {
@@ -69,7 +118,7 @@ sl_working_role(Oid role)
 		return InvalidOid;
 	if (!superuser_arg(role))
 		return role;
-	role = get_role_oid(STAND_IN, true);
+	role = sl_admin_role();
 	return OidIsValid(role) && !superuser_arg(role) ? role : InvalidOid;
 }
 

@@ -35,6 +35,12 @@ extern void sl_become_oneself(const SlUserContext *saved);
 extern void sl_become_owner(Oid table, SlUserContext *saved);
 
 /*
+ * The role that sql/parts/05-roles.sql calls smartlead_admin, whatever its name is by now. InvalidOid:
+ * there is none any more. Needs a transaction.
+ */
+extern Oid sl_admin_role(void);
+
+/*
  * The role to run somebody's work as: the role itself, or smartlead_admin in place of a superuser,
  * whose rights no trigger shall have. InvalidOid: there is no such role any more.
  */

@@ -61,11 +61,11 @@ error_text(const ErrorData *error)
 static Oid
 recording_role(void)
 {
-	Oid role = get_role_oid("smartlead_admin", false);
+	Oid role = sl_working_role(sl_admin_role());
 
-	if (superuser_arg(role))
+	if (!OidIsValid(role))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("role smartlead_admin must not be a superuser"),
+						errmsg("role smartlead_admin must exist and not be a superuser"),
 						errdetail("Events that can't be stored are recorded as that role.")));
 	return role;
 }

@@ -57,10 +57,10 @@ step(void)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 	sl_forbid_deferred_triggers();
-	role = sl_working_role(get_role_oid("smartlead_admin", false));
+	role = sl_working_role(sl_admin_role());
 	if (!OidIsValid(role))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("role smartlead_admin must not be a superuser")));
+						errmsg("role smartlead_admin must exist and not be a superuser")));
 	more = remove_from("smartlead_events", role) == STEP;
 	more = remove_from("smartlead_failed_events", role) == STEP || more;
 	SPI_finish();
