@@ -41,6 +41,10 @@ account_copy(const Call *call, const cJSON *account)
 		cJSON_AddItemToObject(copy, "campaign_ids", campaigns);
 	else
 		cJSON_Delete(campaigns);
+	if (!is_true(call, "fetch_tags"))
+		cJSON_DeleteItemFromObjectCaseSensitive(copy, "tags");
+	else if (cJSON_GetObjectItemCaseSensitive(copy, "tags") == NULL)
+		cJSON_AddArrayToObject(copy, "tags");
 	return copy;
 }
 
@@ -96,9 +100,6 @@ list_accounts(Call *call)
 
 	text = query_value(call, "limit");
 	limit = text != NULL ? atoll(text) : 100;
-	if (!check_query(call, "offset:i limit:i isInUse:b emailWarmupStatus:s isSmtpSuccess:b "
-						   "isWarmupBlocked:b esp:s username:s client_id:i fetch_campaigns:b"))
-		return;
 	if (limit < 1 || limit > 100)
 	{
 		reply_invalid(call, "query", "limit", "\"limit\" must be less than or equal to 100");
@@ -139,8 +140,6 @@ get_account(Call *call)
 {
 	cJSON *account = find_by(call->workspace->accounts, "id", call->id[0]);
 
-	if (!check_query(call, "fetch_campaigns:b fetch_tags:b"))
-		return;
 	if (account == NULL)
 		reply_error(call, 404, "Email account not found");
 	else
@@ -190,7 +189,7 @@ list_campaign_accounts(Call *call)
 {
 	cJSON *list, *account;
 
-	if (!check_query(call, "include_tags:b") || campaign_or_404(call, call->id[0]) == NULL)
+	if (campaign_or_404(call, call->id[0]) == NULL)
 		return;
 	list = cJSON_CreateArray();
 	cJSON_ArrayForEach (account, call->workspace->accounts)
@@ -207,6 +206,15 @@ list_campaign_accounts(Call *call)
 	reply_json(call, 200, list_in_envelope(list, "data"));
 }
 
+/* An id in a list, which may be text as well. */
+static int64_t
+id_of(const cJSON *id)
+{
+	return cJSON_IsString(id)	? strtoll(id->valuestring, NULL, 10)
+		   : cJSON_IsNumber(id) ? (int64_t) id->valuedouble
+								: -1;
+}
+
 /* All ids must be accounts of the workspace before any is touched. */
 static bool
 check_accounts(Call *call, const cJSON *ids)
@@ -217,11 +225,10 @@ check_accounts(Call *call, const cJSON *ids)
 	{
 		char text[96];
 
-		if (cJSON_IsNumber(id) &&
-			find_by(call->workspace->accounts, "id", (int64_t) id->valuedouble) != NULL)
+		if (find_by(call->workspace->accounts, "id", id_of(id)) != NULL)
 			continue;
-		snprintf(text, sizeof(text), "Email account id - %.0f not allowed. Permission Error.",
-				 id->valuedouble);
+		snprintf(text, sizeof(text), "Email account id - %lld not allowed. Permission Error.",
+				 (long long) id_of(id));
 		reply_error(call, 400, text);
 		return false;
 	}
@@ -233,20 +240,36 @@ add_campaign_accounts(Call *call)
 {
 	const cJSON *ids = cJSON_GetObjectItemCaseSensitive(call->body, "email_account_ids");
 	const cJSON *id;
+	cJSON		*answer, *rows;
 
-	if (!check_body(call, "email_account_ids:a*") || campaign_or_404(call, call->id[0]) == NULL ||
-		!check_accounts(call, ids))
+	if (!check_body(call, "email_account_ids:a* auto_adjust_warmup:b") ||
+		campaign_or_404(call, call->id[0]) == NULL || !check_accounts(call, ids))
 		return;
+	answer = cJSON_CreateObject();
+	cJSON_AddTrueToObject(answer, "ok");
+	rows = cJSON_AddArrayToObject(answer, "result");
 	cJSON_ArrayForEach (id, ids)
 	{
-		cJSON *account = find_by(call->workspace->accounts, "id", (int64_t) id->valuedouble);
+		cJSON *account = find_by(call->workspace->accounts, "id", id_of(id));
 		cJSON *campaigns = cJSON_GetObjectItem(account, "campaigns_");
+		cJSON *row = cJSON_CreateObject();
 
 		if (!in_campaign(account, call->id[0]))
 			cJSON_AddItemToArray(campaigns, cJSON_CreateNumber(call->id[0]));
 		set_item(account, "campaign_count", cJSON_CreateNumber(cJSON_GetArraySize(campaigns)));
+		cJSON_AddNumberToObject(row, "id", 46000 + id_of(id) % 1000);
+		cJSON_AddNumberToObject(row, "email_campaign_id", call->id[0]);
+		cJSON_AddNumberToObject(row, "email_account_id", id_of(id));
+		cJSON_AddStringToObject(row, "updated_at", "2026-04-01T08:00:00.000Z");
+		cJSON_AddItemToArray(rows, row);
 	}
-	reply_ok(call, "\"result\":[]");
+	if (switch_is("write_form", "live"))
+	{
+		reply_json(call, 200, answer);
+		return;
+	}
+	cJSON_Delete(answer);
+	reply_ok(call, NULL);
 }
 
 static void
@@ -273,7 +296,7 @@ left_after(const Call *call, const cJSON *ids)
 
 		cJSON_ArrayForEach (id, ids)
 		{
-			if ((int64_t) id->valuedouble == number_of(account, "id", 0))
+			if (id_of(id) == number_of(account, "id", 0))
 				stays = false;
 		}
 		left += stays;
@@ -289,6 +312,7 @@ remove_campaign_accounts(Call *call)
 	const cJSON *id;
 	cJSON		*campaign;
 	char		 rules[64], extra[32];
+	int			 removed = 0;
 
 	snprintf(rules, sizeof(rules), "%s:a*", name);
 	if (!check_body(call, rules) || (campaign = campaign_or_404(call, call->id[0])) == NULL ||
@@ -301,9 +325,11 @@ remove_campaign_accounts(Call *call)
 	}
 	cJSON_ArrayForEach (id, ids)
 	{
-		leave_campaign(find_by(call->workspace->accounts, "id", (int64_t) id->valuedouble),
-					   call->id[0]);
+		cJSON *account = find_by(call->workspace->accounts, "id", id_of(id));
+
+		removed += in_campaign(account, call->id[0]);
+		leave_campaign(account, call->id[0]);
 	}
-	snprintf(extra, sizeof(extra), "\"result\":%d", cJSON_GetArraySize(ids));
+	snprintf(extra, sizeof(extra), "\"result\":%d", removed);
 	reply_ok(call, extra);
 }

@@ -47,8 +47,6 @@ list_campaigns(Call *call)
 	const char *client = query_value(call, "client_id");
 	cJSON	   *list, *campaign;
 
-	if (!check_query(call, "client_id:i include_tags:b"))
-		return;
 	list = cJSON_CreateArray();
 	cJSON_ArrayForEach (campaign, call->workspace->campaigns)
 	{
@@ -102,8 +100,6 @@ get_campaign(Call *call)
 {
 	cJSON *campaign;
 
-	if (!check_query(call, "include_tags:b"))
-		return;
 	campaign = find_by(call->workspace->campaigns, "id", call->id[0]);
 	if (campaign != NULL)
 		reply_json(call, 200, campaign_copy(campaign, wants(call, "include_tags")));
@@ -166,6 +162,17 @@ set_campaign_status(Call *call)
 void
 campaign_analytics(Call *call)
 {
+	static const struct
+	{
+		const char *name;
+		int			value;
+	} counts[] = {
+		{"sent_count", 140},	   {"unique_sent_count", 100}, {"open_count", 0},
+		{"unique_open_count", 0},  {"click_count", 0},		   {"unique_click_count", 0},
+		{"reply_count", 7},		   {"bounce_count", 2},		   {"block_count", 0},
+		{"unsubscribed_count", 1}, {"total_count", 261},	   {"drafted_count", 121},
+		{"sequence_count", 3},
+	};
 	cJSON *campaign = campaign_or_404(call, call->id[0]);
 	cJSON *answer;
 	bool   text = switch_is("count_form", "text");
@@ -176,10 +183,27 @@ campaign_analytics(Call *call)
 	cJSON_AddNumberToObject(answer, "id", call->id[0]);
 	cJSON_AddStringToObject(answer, "name", text_of(campaign, "name"));
 	cJSON_AddStringToObject(answer, "status", text_of(campaign, "status"));
-	add_id(answer, "sent_count", 140, text);
-	add_id(answer, "open_count", 0, text);
-	add_id(answer, "reply_count", 7, text);
-	add_id(answer, "total_count", 261, text);
+	cJSON_AddItemToObject(answer, "user_id",
+						  cJSON_Duplicate(cJSON_GetObjectItem(campaign, "user_id"), true)
+							  ?: cJSON_CreateNull());
+	cJSON_AddStringToObject(answer, "created_at", text_of(campaign, "created_at") ?: "");
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+		add_id(answer, counts[i].name, counts[i].value, text);
+	cJSON_AddItemToObject(answer, "tags",
+						  cJSON_Duplicate(cJSON_GetObjectItem(campaign, "tags"), true)
+							  ?: cJSON_CreateArray());
+	cJSON_AddItemToObject(answer, "client_id",
+						  cJSON_Duplicate(cJSON_GetObjectItem(campaign, "client_id"), true)
+							  ?: cJSON_CreateNull());
+	cJSON_AddNullToObject(answer, "client_name");
+	cJSON_AddNullToObject(answer, "client_email");
+	cJSON_AddItemToObject(answer, "parent_campaign_id",
+						  cJSON_Duplicate(cJSON_GetObjectItem(campaign, "parent_campaign_id"), true)
+							  ?: cJSON_CreateNull());
+	cJSON_AddItemToObject(
+		answer, "campaign_lead_stats",
+		cJSON_Parse("{\"total\":261,\"notStarted\":121,\"inprogress\":90,\"completed\":40,"
+					"\"paused\":1,\"stopped\":7,\"blocked\":2,\"interested\":3,\"revenue\":0}"));
 	reply_json(call, 200, answer);
 }
 

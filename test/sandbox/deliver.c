@@ -338,7 +338,8 @@ category_passes(const cJSON *webhook, const char *type, const cJSON *overrides)
 	const char	*category = text_of(overrides, "category");
 	const cJSON *name;
 
-	if (strcmp(type, "LEAD_CATEGORY_UPDATED") != 0 || names == NULL || category == NULL)
+	if (strcmp(type, "LEAD_CATEGORY_UPDATED") != 0 || cJSON_GetArraySize(names) == 0 ||
+		category == NULL)
 		return true;
 	cJSON_ArrayForEach (name, names)
 	{

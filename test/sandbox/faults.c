@@ -187,8 +187,9 @@ void
 fault_apply(Call *call, const Fault *fault)
 {
 	const char *kind = fault->kind;
-	const char *type = fault->content_type != NULL ? fault->content_type : "application/json";
-	size_t		used = strlen(call->headers);
+	const char *type =
+		fault->content_type != NULL ? fault->content_type : "application/json; charset=utf-8";
+	size_t used = strlen(call->headers);
 
 	snprintf(call->headers + used, sizeof(call->headers) - used, "%s", fault->headers);
 	if (strcmp(kind, "status") == 0)

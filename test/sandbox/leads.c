@@ -18,6 +18,8 @@
 #define GENERATED_MAP INT64_C(2500000000)
 #define GENERATED_STEP INT64_C(100000000) /* between two generated campaigns */
 
+static cJSON *any_lead(Workspace *workspace, int64_t id);
+
 static const char *const statuses[] = {"STARTED", "INPROGRESS", "COMPLETED", "PAUSED", "STOPPED"};
 
 /* ---- members: leads in campaigns, in one form whether stored or generated ---- */
@@ -133,7 +135,7 @@ id_as_switched(cJSON *lead)
 static cJSON *
 stored_row(Workspace *workspace, const cJSON *member)
 {
-	cJSON *lead = cJSON_Duplicate(lead_with(workspace, number_of(member, "lead", 0)), true);
+	cJSON *lead = any_lead(workspace, number_of(member, "lead", 0));
 
 	cJSON_DeleteItemFromObjectCaseSensitive(lead, "created_at");
 	return row_of(number_of(member, "map", 0),
@@ -160,8 +162,29 @@ generated_status(Workspace *workspace, int64_t campaign, int64_t index)
 	return status != NULL ? status : statuses[index % 5];
 }
 
+/* What an update has stored of a generated lead: its own fields, and its custom ones merged into what is there. */
+static void
+apply_changes(cJSON *lead, const cJSON *changes)
+{
+	const cJSON *field, *custom;
+
+	cJSON_ArrayForEach (field, changes)
+	{
+		if (strcmp(field->string, "custom_fields") != 0)
+		{
+			set_item(lead, field->string, cJSON_Duplicate(field, true));
+			continue;
+		}
+		cJSON_ArrayForEach (custom, field)
+		{
+			set_item(cJSON_GetObjectItem(lead, "custom_fields"), custom->string,
+					 cJSON_Duplicate(custom, true));
+		}
+	}
+}
+
 static cJSON *
-generated_row(Workspace *workspace, int64_t campaign, int64_t index)
+generated_lead(Workspace *workspace, int64_t campaign, int64_t index)
 {
 	cJSON *lead = cJSON_CreateObject();
 	cJSON *fields = cJSON_CreateObject();
@@ -187,10 +210,46 @@ generated_row(Workspace *workspace, int64_t campaign, int64_t index)
 	cJSON_AddNullToObject(lead, "company_url");
 	cJSON_AddFalseToObject(lead, "is_unsubscribed");
 	cJSON_AddItemToObject(lead, "unsubscribed_client_id_map", cJSON_CreateObject());
+	apply_changes(lead, cJSON_GetObjectItemCaseSensitive(
+							generated_changes(workspace, campaign, index, false), "lead"));
+	return lead;
+}
+
+static cJSON *
+generated_row(Workspace *workspace, int64_t campaign, int64_t index)
+{
 	return row_of(GENERATED_MAP + generated_base(campaign) + index,
 				  generated_category(workspace, campaign, index),
 				  generated_status(workspace, campaign, index), "2026-03-19T10:00:00.000Z",
-				  id_as_switched(lead));
+				  id_as_switched(generated_lead(workspace, campaign, index)));
+}
+
+/* The generated campaign of the workspace that a lead is in, by its id; 0: none. */
+static int64_t
+generated_campaign_of(const Workspace *workspace, int64_t lead)
+{
+	const cJSON *campaign;
+
+	cJSON_ArrayForEach (campaign, workspace->campaigns)
+	{
+		int64_t id = number_of(campaign, "id", 0);
+
+		if (generated_size(id) > 0 && generated_index(id, lead) >= 0)
+			return id;
+	}
+	return 0;
+}
+
+/* A lead whoever it is, as an object of its own; NULL: there is none. */
+static cJSON *
+any_lead(Workspace *workspace, int64_t id)
+{
+	int64_t campaign = generated_campaign_of(workspace, id);
+	cJSON  *lead = lead_with(workspace, id);
+
+	if (campaign != 0)
+		return generated_lead(workspace, campaign, generated_index(campaign, id));
+	return lead != NULL ? cJSON_Duplicate(lead, true) : NULL;
 }
 
 cJSON *
@@ -402,9 +461,7 @@ list_leads(Call *call)
 	cJSON	   *rows, *answer;
 	bool		flat = switch_is("lead_shape", "flat");
 
-	if (!check_query(call, "offset:i limit:i status:s lead_category_id:i emailStatus:s "
-						   "created_at_gt:s last_sent_time_gt:s event_time_gt:s") ||
-		!check_page(call, &offset, &limit, 100) ||
+	if (!check_page(call, &offset, &limit, 100) ||
 		!one_of(call, "status", filter.status, "STARTED, INPROGRESS, COMPLETED, PAUSED, STOPPED") ||
 		!one_of(call, "emailStatus", filter.mail,
 				"is_opened, is_clicked, is_replied, is_bounced, is_unsubscribed, is_spam, "
@@ -425,6 +482,24 @@ list_leads(Call *call)
 }
 
 /* ---- single leads ---- */
+
+static cJSON *
+generated_membership(Workspace *workspace, int64_t lead)
+{
+	int64_t		 id = generated_campaign_of(workspace, lead);
+	int64_t		 index = generated_index(id, lead);
+	const cJSON *campaign = find_by(workspace->campaigns, "id", id);
+	cJSON		*row = cJSON_CreateObject();
+
+	cJSON_AddNumberToObject(row, "campaign_lead_map_id",
+							GENERATED_MAP + generated_base(id) + index);
+	cJSON_AddNumberToObject(row, "campaign_id", id);
+	cJSON_AddStringToObject(row, "campaign_name", text_of(campaign, "name"));
+	cJSON_AddItemToObject(row, "client_id",
+						  cJSON_Duplicate(cJSON_GetObjectItem(campaign, "client_id"), true));
+	cJSON_AddItemToObject(row, "lead_category_id", generated_category(workspace, id, index));
+	return row;
+}
 
 static cJSON *
 campaign_data(Workspace *workspace, int64_t lead)
@@ -450,46 +525,67 @@ campaign_data(Workspace *workspace, int64_t lead)
 							  cJSON_Duplicate(cJSON_GetObjectItem(member, "category"), true));
 		cJSON_AddItemToArray(list, row);
 	}
+	if (generated_campaign_of(workspace, lead) != 0)
+		cJSON_AddItemToArray(list, generated_membership(workspace, lead));
 	return list;
+}
+
+/* Of a stored or a generated lead, whose address tells its index; 0: there is none. */
+static int64_t
+lead_id_of(Workspace *workspace, const char *email)
+{
+	cJSON	 *lead, *campaign;
+	long long index;
+	int		  company;
+
+	cJSON_ArrayForEach (lead, workspace->leads)
+	{
+		if (strcasecmp(text_of(lead, "email"), email) == 0)
+			return number_of(lead, "id", 0);
+	}
+	if (sscanf(email, "lead%lld@company%d.example", &index, &company) != 2 || index < 0 ||
+		company != index % 500)
+		return 0;
+	cJSON_ArrayForEach (campaign, workspace->campaigns)
+	{
+		int64_t id = number_of(campaign, "id", 0);
+
+		if (index < generated_size(id))
+			return GENERATED_LEAD + generated_base(id) + index;
+	}
+	return 0;
 }
 
 void
 lead_by_email(Call *call)
 {
-	const char *email = query_value(call, "email");
-	cJSON	   *lead, *copy;
+	int64_t id = lead_id_of(call->workspace, query_value(call, "email"));
+	cJSON  *copy;
 
-	if (!check_query(call, "email:s*"))
-		return;
-	cJSON_ArrayForEach (lead, call->workspace->leads)
+	if (id == 0)
 	{
-		int64_t id = number_of(lead, "id", 0);
-
-		if (strcasecmp(text_of(lead, "email"), email) != 0)
-			continue;
-		copy = cJSON_Duplicate(lead, true);
-		cJSON_DeleteItemFromObjectCaseSensitive(copy, "id");
-		add_id(copy, "id", id, !switch_is("id_form", "number"));
-		cJSON_AddItemToObject(copy, "lead_campaign_data", campaign_data(call->workspace, id));
-		reply_json(call, 200, copy);
+		reply_text(call, 200, "application/json", "{}");
 		return;
 	}
-	reply_text(call, 200, "application/json", "{}");
+	copy = any_lead(call->workspace, id);
+	cJSON_DeleteItemFromObjectCaseSensitive(copy, "id");
+	add_id(copy, "id", id, !switch_is("id_form", "number"));
+	cJSON_AddItemToObject(copy, "lead_campaign_data", campaign_data(call->workspace, id));
+	reply_json(call, 200, copy);
 }
 
 void
 lead_by_id(Call *call)
 {
-	cJSON *lead = lead_with(call->workspace, call->id[0]);
-	cJSON *answer, *copy;
+	cJSON *copy = any_lead(call->workspace, call->id[0]);
+	cJSON *answer;
 
-	if (lead == NULL)
+	if (copy == NULL)
 	{
 		reply_error(call, 404, "Lead not found - Invalid lead_id.");
 		return;
 	}
 	answer = cJSON_CreateObject();
-	copy = cJSON_Duplicate(lead, true);
 	cJSON_DeleteItemFromObjectCaseSensitive(copy, "id");
 	add_id(copy, "id", call->id[0], true);
 	cJSON_AddNullToObject(copy, "timezone");
@@ -503,84 +599,127 @@ lead_by_id(Call *call)
 void
 lead_campaigns(Call *call)
 {
-	reply_json(call, 200, campaign_data(call->workspace, call->id[0]));
+	cJSON *list = cJSON_CreateArray();
+	cJSON *data = campaign_data(call->workspace, call->id[0]);
+	cJSON *row;
+
+	cJSON_ArrayForEach (row, data)
+	{
+		const cJSON *campaign =
+			find_by(call->workspace->campaigns, "id", number_of(row, "campaign_id", 0));
+		cJSON *entry = cJSON_CreateObject();
+
+		cJSON_AddNumberToObject(entry, "id", number_of(row, "campaign_id", 0));
+		cJSON_AddStringToObject(entry, "status",
+								campaign != NULL ? text_of(campaign, "status") : "");
+		cJSON_AddStringToObject(entry, "name", text_of(row, "campaign_name"));
+		cJSON_AddItemToArray(list, entry);
+	}
+	cJSON_Delete(data);
+	reply_json(call, 200, list);
 }
 
 void
 update_lead(Call *call)
 {
-	cJSON *member, *lead, *fields, *field;
+	cJSON *member, *lead;
 
 	if (!check_body(call, "email:s* first_name:s last_name:s phone_number:s company_name:s "
 						  "website:s location:s linkedin_profile:s company_url:s custom_fields:o"))
 		return;
-	member = member_or_404(call);
-	lead = member != NULL ? lead_with(call->workspace, call->id[1]) : NULL;
-	fields = lead != NULL ? call->body : NULL;
-	cJSON_ArrayForEach (field, fields)
+	if ((member = member_or_404(call)) == NULL)
+		return;
+	if (generated_index(call->id[0], call->id[1]) >= 0)
 	{
-		cJSON *custom;
-
-		if (strcmp(field->string, "custom_fields") != 0)
-		{
-			set_item(lead, field->string, cJSON_Duplicate(field, true));
-			continue;
-		}
-		/* merged into what is there */
-		cJSON_ArrayForEach (custom, field)
-		{
-			set_item(cJSON_GetObjectItem(lead, "custom_fields"), custom->string,
-					 cJSON_Duplicate(custom, true));
-		}
-	}
-	if (member != NULL)
-		reply_ok(call, NULL);
-}
-
-static int64_t next_map = 2700000001;
-
-static int64_t
-lead_id_of(Workspace *workspace, const char *email)
-{
-	cJSON *lead;
-
-	cJSON_ArrayForEach (lead, workspace->leads)
-	{
-		if (strcasecmp(text_of(lead, "email"), email) == 0)
-			return number_of(lead, "id", 0);
-	}
-	return 0;
-}
-
-/* One lead of an import: 'a' added, 'd' in the campaign already, 'i' no address. */
-static char
-add_lead(Workspace *workspace, int64_t campaign, const cJSON *given)
-{
-	const char *email = text_of(given, "email");
-	int64_t		id;
-	cJSON	   *member;
-
-	if (email == NULL || strchr(email, '@') == NULL)
-		return 'i';
-	id = lead_id_of(workspace, email);
-	if (id == 0)
-	{
-		cJSON *lead = cJSON_Duplicate(given, true);
-
-		id = 3950000000 + workspace->next_id++;
-		cJSON_AddNumberToObject(lead, "id", id);
-		cJSON_AddStringToObject(lead, "created_at", "2026-04-01T08:00:00.000Z");
-		cJSON_AddFalseToObject(lead, "is_unsubscribed");
+		lead = cJSON_GetObjectItemCaseSensitive(member, "lead")
+				   ?: cJSON_AddObjectToObject(member, "lead");
 		if (cJSON_GetObjectItem(lead, "custom_fields") == NULL)
 			cJSON_AddObjectToObject(lead, "custom_fields");
-		cJSON_AddItemToArray(workspace->leads, lead);
 	}
-	if (stored_member(workspace, campaign, id) != NULL)
-		return 'd';
-	member = cJSON_CreateObject();
+	else
+		lead = lead_with(call->workspace, call->id[1]);
+	apply_changes(lead, call->body);
+	reply_ok(call, NULL);
+}
+
+static cJSON *
+blocked(Workspace *workspace, const char *entry)
+{
+	cJSON *row;
+
+	cJSON_ArrayForEach (row, workspace->block_list)
+	{
+		if (strcasecmp(text_of(row, "email_or_domain"), entry) == 0)
+			return row;
+	}
+	return NULL;
+}
+
+/* What becomes of a lead of an import. */
+typedef struct Import
+{
+	int	   added, known, elsewhere, repeated, blocked;
+	cJSON *invalid, *unsubscribed;		   /* addresses */
+	cJSON *added_ids, *known_ids, *others; /* ids by address */
+} Import;
+
+static bool
+has_text(const cJSON *list, const char *text)
+{
+	const cJSON *item;
+
+	cJSON_ArrayForEach (item, list)
+	{
+		if (strcasecmp(item->valuestring, text) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+setting(const cJSON *settings, const char *name)
+{
+	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(settings, name));
+}
+
+static bool
+is_elsewhere(Workspace *workspace, int64_t campaign, int64_t lead)
+{
+	cJSON *member;
+
+	cJSON_ArrayForEach (member, workspace->members)
+	{
+		if (number_of(member, "lead", 0) == lead && number_of(member, "campaign", 0) != campaign)
+			return true;
+	}
+	return generated_campaign_of(workspace, lead) != 0 &&
+		   generated_campaign_of(workspace, lead) != campaign;
+}
+
+static int64_t
+new_lead(Workspace *workspace, const cJSON *given)
+{
+	cJSON  *lead = cJSON_Duplicate(given, true);
+	int64_t id = 3950000000 + workspace->next_id++;
+
+	cJSON_AddNumberToObject(lead, "id", id);
+	cJSON_AddStringToObject(lead, "created_at", "2026-04-01T08:00:00.000Z");
+	cJSON_AddFalseToObject(lead, "is_unsubscribed");
+	if (cJSON_GetObjectItem(lead, "custom_fields") == NULL)
+		cJSON_AddObjectToObject(lead, "custom_fields");
+	cJSON_AddItemToArray(workspace->leads, lead);
+	return id;
+}
+
+static void
+new_member(Workspace *workspace, int64_t campaign, int64_t lead)
+{
+	static int64_t next_map = 2700000001;
+	cJSON		  *member = cJSON_CreateObject();
+
 	cJSON_AddNumberToObject(member, "map", next_map++);
 	cJSON_AddNumberToObject(member, "campaign", campaign);
-	cJSON_AddNumberToObject(member, "lead", id);
+	cJSON_AddNumberToObject(member, "lead", lead);
 	cJSON_AddNullToObject(member, "category");
 	cJSON_AddStringToObject(member, "status", "STARTED");
 	cJSON_AddStringToObject(member, "created_at", "2026-04-01T08:00:00.000Z");
@@ -588,39 +727,164 @@ add_lead(Workspace *workspace, int64_t campaign, const cJSON *given)
 	cJSON_AddNullToObject(member, "last_event");
 	cJSON_AddArrayToObject(member, "mail");
 	cJSON_AddItemToArray(workspace->members, member);
-	return 'a';
+}
+
+static bool
+is_member(Workspace *workspace, int64_t campaign, int64_t lead)
+{
+	return stored_member(workspace, campaign, lead) != NULL || generated_index(campaign, lead) >= 0;
+}
+
+static bool
+is_blocked(Workspace *workspace, const char *email)
+{
+	const char *at = strchr(email, '@');
+
+	return blocked(workspace, email) != NULL || blocked(workspace, at + 1) != NULL;
+}
+
+static void
+import_lead(Workspace *workspace, int64_t campaign, const cJSON *settings, const cJSON *given,
+			Import *import)
+{
+	const char *email = text_of(given, "email");
+	int64_t		id;
+
+	if (strchr(email, '@') == NULL)
+	{
+		cJSON_AddItemToArray(import->invalid, cJSON_CreateString(email));
+		return;
+	}
+	if (!setting(settings, "ignore_global_block_list") && is_blocked(workspace, email))
+	{
+		import->blocked++;
+		return;
+	}
+	id = lead_id_of(workspace, email);
+	if (id != 0 && !setting(settings, "ignore_unsubscribe_list"))
+	{
+		cJSON *lead = any_lead(workspace, id);
+		bool   is_unsubscribed = cJSON_IsTrue(cJSON_GetObjectItem(lead, "is_unsubscribed"));
+
+		cJSON_Delete(lead);
+		if (is_unsubscribed)
+		{
+			cJSON_AddItemToArray(import->unsubscribed, cJSON_CreateString(email));
+			return;
+		}
+	}
+	if (id != 0 && is_member(workspace, campaign, id))
+	{
+		import->known++;
+		add_id(import->known_ids, email, id, true);
+		return;
+	}
+	if (id != 0 && is_elsewhere(workspace, campaign, id))
+	{
+		if (setting(settings, "ignore_duplicate_leads_in_other_campaign"))
+		{
+			import->elsewhere++;
+			add_id(import->others, email, id, true);
+			return;
+		}
+	}
+	if (id == 0)
+		id = new_lead(workspace, given);
+	new_member(workspace, campaign, id);
+	import->added++;
+	add_id(import->added_ids, email, id, true);
+}
+
+static bool
+check_leads(Call *call, const cJSON *list, const cJSON *settings)
+{
+	const cJSON *given;
+
+	if (settings != NULL && !check_object(call, "settings", settings,
+										  "ignore_global_block_list:b ignore_unsubscribe_list:b "
+										  "ignore_duplicate_leads_in_other_campaign:b "
+										  "ignore_community_bounce_list:b return_lead_ids:b"))
+		return false;
+	if (cJSON_GetArraySize(list) < 1 || cJSON_GetArraySize(list) > 400)
+	{
+		reply_invalid(call, "body", "lead_list",
+					  cJSON_GetArraySize(list) < 1
+						  ? "\"lead_list\" must contain at least 1 items"
+						  : "\"lead_list\" must contain less than or equal to 400 items");
+		return false;
+	}
+	cJSON_ArrayForEach (given, list)
+	{
+		if (!check_object(call, "lead_list", given,
+						  "email:s* first_name:s? last_name:s? phone_number:? company_name:s? "
+						  "website:s? location:s? linkedin_profile:s? company_url:s? "
+						  "custom_fields:o"))
+			return false;
+	}
+	return true;
+}
+
+static cJSON *
+import_answer(Import *import, int handled, bool with_ids)
+{
+	cJSON *answer = cJSON_CreateObject();
+	cJSON *ids = cJSON_CreateObject();
+
+	cJSON_AddTrueToObject(answer, "ok");
+	cJSON_AddNumberToObject(answer, "upload_count", handled);
+	cJSON_AddNumberToObject(answer, "total_leads", import->added);
+	cJSON_AddNumberToObject(answer, "already_added_to_campaign", import->known);
+	cJSON_AddNumberToObject(answer, "skipped_in_other_campaign_count", import->elsewhere);
+	cJSON_AddNumberToObject(answer, "duplicate_count", import->repeated);
+	cJSON_AddNumberToObject(answer, "block_count", import->blocked);
+	cJSON_AddNumberToObject(answer, "bounce_count", 0);
+	cJSON_AddNumberToObject(answer, "invalid_email_count", cJSON_GetArraySize(import->invalid));
+	cJSON_AddItemToObject(answer, "invalid_emails", import->invalid);
+	cJSON_AddItemToObject(answer, "unsubscribed_leads", import->unsubscribed);
+	cJSON_AddFalseToObject(answer, "is_lead_limit_exhausted");
+	cJSON_AddNumberToObject(answer, "lead_import_stopped_count", 0);
+	cJSON_AddItemToObject(ids, "newlyAddedLeads", import->added_ids);
+	cJSON_AddItemToObject(ids, "existingLeads", import->known_ids);
+	cJSON_AddItemToObject(ids, "existingLeadsInOtherCampaigns", import->others);
+	if (with_ids)
+		cJSON_AddItemToObject(answer, "emailToLeadIdMap", ids);
+	else
+		cJSON_Delete(ids);
+	return answer;
 }
 
 void
 add_leads(Call *call)
 {
-	cJSON *list = cJSON_GetObjectItemCaseSensitive(call->body, "lead_list");
-	cJSON *given, *answer;
-	int	   added = 0, known = 0, invalid = 0;
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(call->body, "lead_list");
+	const cJSON *settings = cJSON_GetObjectItemCaseSensitive(call->body, "settings");
+	const cJSON *given;
+	cJSON		*seen;
+	Import		 import = {0};
 
-	if (!check_body(call, "lead_list:a* settings:o") || campaign_or_404(call, call->id[0]) == NULL)
+	if (!check_body(call, "lead_list:a* settings:o lead_list_ids:a type:s") ||
+		campaign_or_404(call, call->id[0]) == NULL || !check_leads(call, list, settings))
 		return;
-	if (cJSON_GetArraySize(list) > 400)
-	{
-		reply_invalid(call, "body", "lead_list",
-					  "\"lead_list\" must contain less than or equal to 400 items");
-		return;
-	}
+	import.invalid = cJSON_CreateArray();
+	import.unsubscribed = cJSON_CreateArray();
+	import.added_ids = cJSON_CreateObject();
+	import.known_ids = cJSON_CreateObject();
+	import.others = cJSON_CreateObject();
+	seen = cJSON_CreateArray();
 	cJSON_ArrayForEach (given, list)
 	{
-		char result = add_lead(call->workspace, call->id[0], given);
+		const char *email = text_of(given, "email");
 
-		added += result == 'a';
-		known += result == 'd';
-		invalid += result == 'i';
+		if (has_text(seen, email))
+			import.repeated++;
+		else
+			import_lead(call->workspace, call->id[0], settings, given, &import);
+		cJSON_AddItemToArray(seen, cJSON_CreateString(email));
 	}
-	answer = cJSON_CreateObject();
-	cJSON_AddTrueToObject(answer, "ok");
-	cJSON_AddNumberToObject(answer, "upload_count", cJSON_GetArraySize(list));
-	cJSON_AddNumberToObject(answer, "total_leads", added);
-	cJSON_AddNumberToObject(answer, "already_added_to_campaign", known);
-	cJSON_AddNumberToObject(answer, "invalid_email_count", invalid);
-	reply_json(call, 200, answer);
+	cJSON_Delete(seen);
+	reply_json(
+		call, 200,
+		import_answer(&import, cJSON_GetArraySize(list), setting(settings, "return_lead_ids")));
 }
 
 /* ---- actions on a lead ---- */
@@ -728,11 +992,21 @@ delete_lead(Call *call)
 void
 unsubscribe_everywhere(Call *call)
 {
-	cJSON *lead = lead_with(call->workspace, call->id[0]);
-	cJSON *member;
+	cJSON  *lead = lead_with(call->workspace, call->id[0]);
+	int64_t generated = generated_campaign_of(call->workspace, call->id[0]);
+	cJSON  *member;
 
 	if (!check_body(call, ""))
 		return;
+	if (generated != 0)
+	{
+		member = generated_changes(call->workspace, generated,
+								   generated_index(generated, call->id[0]), true);
+		set_item(member, "status", cJSON_CreateString("STOPPED"));
+		lead = cJSON_GetObjectItemCaseSensitive(member, "lead")
+				   ?: cJSON_AddObjectToObject(member, "lead");
+		deliver_event(call->workspace, "LEAD_UNSUBSCRIBED", generated, call->id[0], NULL, 0);
+	}
 	if (lead == NULL)
 	{
 		reply_error(call, 404, "Lead not found - Invalid lead_id.");
@@ -778,8 +1052,11 @@ lead_history(Call *call)
 void
 reply_to_lead(Call *call)
 {
-	if (!check_body(call, "email_stats_id:s* email_body:s* reply_message_id:s reply_email_time:s "
-						  "reply_email_body:s cc:s bcc:s add_signature:b to_email:s"))
+	if (!check_body(call,
+					"email_stats_id:s* email_body:s* reply_message_id:s reply_email_time:s "
+					"reply_email_body:s cc:s bcc:s add_signature:b to_email:s to_first_name:s "
+					"to_last_name:s scheduled_time:s schedule_condition:s seq_type:s "
+					"attachments:a"))
 		return;
 	reply_text(call, 200, "text/html; charset=utf-8",
 			   "Email added to the queue, will be sent out soon!");
@@ -793,19 +1070,6 @@ list_categories(Call *call)
 }
 
 /* ---- the block list ---- */
-
-static cJSON *
-blocked(Workspace *workspace, const char *entry)
-{
-	cJSON *row;
-
-	cJSON_ArrayForEach (row, workspace->block_list)
-	{
-		if (strcasecmp(text_of(row, "email_or_domain"), entry) == 0)
-			return row;
-	}
-	return NULL;
-}
 
 void
 block_domains(Call *call)
@@ -844,19 +1108,33 @@ block_domains(Call *call)
 	reply_ok(call, extra);
 }
 
+/* One filter looks for a part of an entry, one for the whole. */
+static bool
+entry_passes(const Call *call, const cJSON *row)
+{
+	const char *entry = text_of(row, "email_or_domain");
+	const char *part = query_value(call, "filter_email_or_domain");
+	const char *whole = query_value(call, "filter_email_with_domain");
+	const char *client = query_value(call, "filter_client_id");
+
+	return (part == NULL || strcasestr(entry, part) != NULL) &&
+		   (whole == NULL || strcasecmp(entry, whole) == 0) &&
+		   (client == NULL || number_of(row, "client_id", -1) == atoll(client));
+}
+
 void
 list_blocked(Call *call)
 {
 	int64_t offset, limit, n = 0;
 	cJSON  *rows, *row;
 
-	if (!check_query(call, "offset:i limit:i filter_client_id:i filter_email_or_domain:s "
-						   "filter_email_with_domain:s") ||
-		!check_page(call, &offset, &limit, 1000))
+	if (!check_page(call, &offset, &limit, 1000))
 		return;
 	rows = cJSON_CreateArray();
 	cJSON_ArrayForEach (row, call->workspace->block_list)
 	{
+		if (!entry_passes(call, row))
+			continue;
 		if (n >= offset && n < offset + limit)
 			cJSON_AddItemToArray(rows, cJSON_Duplicate(row, true));
 		n++;

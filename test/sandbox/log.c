@@ -63,7 +63,7 @@ log_request(Call *call, int64_t connection, int in_flight, const char *agent, co
 
 	forget(entry);
 	entry->method = copy(call->method);
-	entry->path = copy(call->path);
+	entry->path = copy(call->logged_path);
 	entry->query = copy(call->query);
 	entry->body = call->raw_length > 0 && call->raw_length < 65536
 					  ? strndup(call->raw_body, call->raw_length)
@@ -98,6 +98,19 @@ add_text(cJSON *object, const char *name, const char *text)
 						  text != NULL ? cJSON_CreateString(text) : cJSON_CreateNull());
 }
 
+/* The glob knows no slash at the end, which the log keeps. */
+static bool
+has_path(const Entry *entry, const char *glob)
+{
+	size_t length = strlen(entry->path);
+	char  *path =
+		strndup(entry->path, length > 1 && entry->path[length - 1] == '/' ? length - 1 : length);
+	bool has = fnmatch(glob, path, 0) == 0;
+
+	free(path);
+	return has;
+}
+
 cJSON *
 log_dump(int64_t since, const char *path)
 {
@@ -109,7 +122,7 @@ log_dump(int64_t since, const char *path)
 		const Entry *entry = &entries[n % KEPT];
 		cJSON		*row;
 
-		if (path != NULL && fnmatch(path, entry->path, 0) != 0)
+		if (path != NULL && !has_path(entry, path))
 			continue;
 		row = cJSON_CreateObject();
 		cJSON_AddNumberToObject(row, "n", n + 1);

@@ -237,6 +237,7 @@ read_path(Call *call, const char *url)
 	else if (strncmp(url, "/_sandbox", 9) != 0)
 		url = "/outside-of-the-api";
 	snprintf(call->path, sizeof(call->path), "%s", url);
+	snprintf(call->logged_path, sizeof(call->logged_path), "%s", url);
 	length = strlen(call->path);
 	if (length > 1 && call->path[length - 1] == '/')
 		call->path[length - 1] = '\0';

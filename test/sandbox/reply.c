@@ -16,7 +16,10 @@ reply_text(Call *call, int status, const char *content_type, const char *text)
 {
 	free(call->answer);
 	call->status = status;
-	call->content_type = content_type;
+	/* As Express sends it, whatever the length. */
+	call->content_type = strcmp(content_type, "application/json") == 0
+							 ? "application/json; charset=utf-8"
+							 : content_type;
 	call->answer = strdup(text);
 	call->answer_length = strlen(text);
 }
@@ -199,14 +202,14 @@ check_required(Call *call, const char *source, const char *rules, const cJSON *o
 }
 
 bool
-check_body(Call *call, const char *rules)
+check_object(Call *call, const char *what, const cJSON *object, const char *rules)
 {
 	const cJSON *member;
 	Rule		 rule;
 
-	if (call->raw_length > 0 && !cJSON_IsObject(call->body))
-		return refuse_member(call, "body", "value", "must be of type object");
-	cJSON_ArrayForEach (member, call->body)
+	if (!cJSON_IsObject(object))
+		return refuse_member(call, "body", what, "must be of type object");
+	cJSON_ArrayForEach (member, object)
 	{
 		const char *problem;
 
@@ -215,7 +218,15 @@ check_body(Call *call, const char *rules)
 		if ((problem = type_problem(member, &rule)) != NULL)
 			return refuse_member(call, "body", member->string, problem);
 	}
-	return check_required(call, "body", rules, call->body);
+	return check_required(call, "body", rules, object);
+}
+
+bool
+check_body(Call *call, const char *rules)
+{
+	if (call->raw_length == 0)
+		return check_required(call, "body", rules, NULL);
+	return check_object(call, "value", call->body, rules);
 }
 
 typedef struct QueryCheck

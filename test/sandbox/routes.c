@@ -16,48 +16,56 @@ static const struct
 	const char *method;
 	const char *pattern;
 	Handler		handler;
+	const char *query; /* as check_query() wants it; any other key is refused */
 } routes[] = {
-	{"GET", "/campaigns", list_campaigns},
-	{"POST", "/campaigns/create", create_campaign},
-	{"GET", "/campaigns/#", get_campaign},
-	{"DELETE", "/campaigns/#", delete_campaign},
-	{"POST", "/campaigns/#/status", set_campaign_status},
-	{"GET", "/campaigns/#/analytics", campaign_analytics},
-	{"GET", "/campaigns/#/leads", list_leads},
-	{"POST", "/campaigns/#/leads", add_leads},
-	{"POST", "/campaigns/#/leads/#", update_lead},
-	{"DELETE", "/campaigns/#/leads/#", delete_lead},
-	{"POST", "/campaigns/#/leads/#/pause", pause_lead},
-	{"POST", "/campaigns/#/leads/#/resume", resume_lead},
-	{"POST", "/campaigns/#/leads/#/category", set_lead_category},
-	{"POST", "/campaigns/#/leads/#/unsubscribe", unsubscribe_from_campaign},
-	{"GET", "/campaigns/#/leads/#/message-history", lead_history},
-	{"POST", "/campaigns/#/reply-email-thread", reply_to_lead},
-	{"GET", "/campaigns/#/email-accounts", list_campaign_accounts},
-	{"POST", "/campaigns/#/email-accounts", add_campaign_accounts},
-	{"DELETE", "/campaigns/#/email-accounts", remove_campaign_accounts},
-	{"GET", "/campaigns/#/webhooks", list_campaign_webhooks},
-	{"POST", "/campaigns/#/webhooks", save_campaign_webhook},
-	{"DELETE", "/campaigns/#/webhooks", delete_campaign_webhook},
-	{"DELETE", "/campaigns/#/webhooks/#", delete_campaign_webhook},
-	{"GET", "/campaigns/#/webhooks/summary", webhook_summary},
-	{"POST", "/campaigns/#/webhooks/retrigger-failed-events", retrigger_webhooks},
-	{"GET", "/leads", lead_by_email},
-	{"GET", "/leads/fetch-categories", list_categories},
-	{"GET", "/leads/get-domain-block-list", list_blocked},
-	{"POST", "/leads/add-domain-block-list", block_domains},
-	{"DELETE", "/leads/delete-domain-block-list", unblock},
-	{"GET", "/leads/#", lead_by_id},
-	{"GET", "/leads/#/campaigns", lead_campaigns},
-	{"POST", "/leads/#/unsubscribe", unsubscribe_everywhere},
-	{"GET", "/email-accounts", list_accounts},
-	{"GET", "/email-accounts/#", get_account},
-	{"POST", "/email-accounts/#", update_account},
-	{"GET", "/client", list_clients},
-	{"POST", "/webhook/create", create_webhook},
-	{"GET", "/webhook/#", get_webhook},
-	{"PUT", "/webhook/update/#", update_webhook},
-	{"DELETE", "/webhook/delete", delete_webhook},
+	{"GET", "/campaigns", list_campaigns, "client_id:i include_tags:b"},
+	{"POST", "/campaigns/create", create_campaign, ""},
+	{"GET", "/campaigns/#", get_campaign, "include_tags:b"},
+	{"DELETE", "/campaigns/#", delete_campaign, ""},
+	{"POST", "/campaigns/#/status", set_campaign_status, ""},
+	{"GET", "/campaigns/#/analytics", campaign_analytics, ""},
+	{"GET", "/campaigns/#/leads", list_leads,
+	 "offset:i limit:i status:s lead_category_id:i emailStatus:s "
+	 "created_at_gt:s last_sent_time_gt:s event_time_gt:s"},
+	{"POST", "/campaigns/#/leads", add_leads, ""},
+	{"POST", "/campaigns/#/leads/#", update_lead, ""},
+	{"DELETE", "/campaigns/#/leads/#", delete_lead, ""},
+	{"POST", "/campaigns/#/leads/#/pause", pause_lead, ""},
+	{"POST", "/campaigns/#/leads/#/resume", resume_lead, ""},
+	{"POST", "/campaigns/#/leads/#/category", set_lead_category, ""},
+	{"POST", "/campaigns/#/leads/#/unsubscribe", unsubscribe_from_campaign, ""},
+	{"GET", "/campaigns/#/leads/#/message-history", lead_history,
+	 "event_time_gt:s show_plain_text_response:b"},
+	{"POST", "/campaigns/#/reply-email-thread", reply_to_lead, ""},
+	{"GET", "/campaigns/#/email-accounts", list_campaign_accounts, "include_tags:b"},
+	{"POST", "/campaigns/#/email-accounts", add_campaign_accounts, ""},
+	{"DELETE", "/campaigns/#/email-accounts", remove_campaign_accounts, ""},
+	{"GET", "/campaigns/#/webhooks", list_campaign_webhooks, ""},
+	{"POST", "/campaigns/#/webhooks", save_campaign_webhook, ""},
+	{"DELETE", "/campaigns/#/webhooks", delete_campaign_webhook, ""},
+	{"DELETE", "/campaigns/#/webhooks/#", delete_campaign_webhook, ""},
+	{"GET", "/campaigns/#/webhooks/summary", webhook_summary, "fromTime:s* toTime:s*"},
+	{"POST", "/campaigns/#/webhooks/retrigger-failed-events", retrigger_webhooks, ""},
+	{"GET", "/leads", lead_by_email, "email:s*"},
+	{"GET", "/leads/fetch-categories", list_categories, ""},
+	{"GET", "/leads/get-domain-block-list", list_blocked,
+	 "offset:i limit:i filter_client_id:i filter_email_or_domain:s "
+	 "filter_email_with_domain:s"},
+	{"POST", "/leads/add-domain-block-list", block_domains, ""},
+	{"DELETE", "/leads/delete-domain-block-list", unblock, "id:i*"},
+	{"GET", "/leads/#", lead_by_id, ""},
+	{"GET", "/leads/#/campaigns", lead_campaigns, ""},
+	{"POST", "/leads/#/unsubscribe", unsubscribe_everywhere, ""},
+	{"GET", "/email-accounts", list_accounts,
+	 "offset:i limit:i isInUse:b emailWarmupStatus:s isSmtpSuccess:b "
+	 "isWarmupBlocked:b esp:s username:s client_id:i fetch_campaigns:b"},
+	{"GET", "/email-accounts/#", get_account, "fetch_campaigns:b fetch_tags:b"},
+	{"POST", "/email-accounts/#", update_account, ""},
+	{"GET", "/client", list_clients, ""},
+	{"POST", "/webhook/create", create_webhook, ""},
+	{"GET", "/webhook/#", get_webhook, ""},
+	{"PUT", "/webhook/update/#", update_webhook, ""},
+	{"DELETE", "/webhook/delete", delete_webhook, ""},
 };
 
 bool
@@ -111,7 +119,8 @@ dispatch(Call *call)
 		if (strcmp(routes[i].method, call->method) == 0 &&
 			path_matches(routes[i].pattern, call->path, call->id))
 		{
-			routes[i].handler(call);
+			if (check_query(call, routes[i].query))
+				routes[i].handler(call);
 			return;
 		}
 	}

@@ -38,8 +38,9 @@ typedef struct Call
 {
 	struct MHD_Connection *connection;
 	const char			  *method;
-	char				   path[1024]; /* below /api/v1, without a slash at the end */
-	int64_t				   id[4];	   /* the numbers in the path, in their order */
+	char				   path[1024];		  /* below /api/v1, without a slash at the end */
+	char				   logged_path[1024]; /* as it came */
+	int64_t				   id[4];			  /* the numbers in the path, in their order */
 	char				  *raw_body;
 	size_t				   raw_length;
 	cJSON				  *body; /* NULL: none */
@@ -76,6 +77,7 @@ extern void reply_unknown_route(Call *call);
  * integer, b boolean, o object, a array; * required, ? nullable. False: the refusal is the answer.
  */
 extern bool check_body(Call *call, const char *rules);
+extern bool check_object(Call *call, const char *what, const cJSON *object, const char *rules);
 extern bool check_query(Call *call, const char *rules);
 
 extern const char *text_of(const cJSON *object, const char *name);

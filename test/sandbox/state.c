@@ -235,6 +235,9 @@ accounts_alpha(void)
 	cJSON_AddItemToArray(accounts, make_account(2909, 3, "SMTP", "Sid", "sid@broken.example"));
 	cJSON_AddItemToArray(accounts, make_account(2910, 4, "OUTLOOK", "Sara", "sara@send.example"));
 	cJSON_AddItemToArray(accounts, make_account(2911, 5, "GMAIL", "Sol", "sol@send.example"));
+	cJSON_AddItemToObject(
+		cJSON_GetArrayItem(accounts, 0), "tags",
+		cJSON_Parse("[{\"tag_id\":7,\"tag_name\":\"dach\",\"tag_color\":\"#F5B1FC\"}]"));
 	use_in_campaign(cJSON_GetArrayItem(accounts, 0), 549768);
 	use_in_campaign(cJSON_GetArrayItem(accounts, 1), 549768);
 	use_in_campaign(cJSON_GetArrayItem(accounts, 1), 552100);

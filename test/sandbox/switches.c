@@ -23,7 +23,7 @@ static const struct
 	{"list_envelope", "\"array\""},
 	{"id_form", "\"live\""},
 	{"count_form", "\"text\""},
-	{"campaign_not_found", "\"404\""},
+	{"campaign_not_found", "\"empty_body\""},
 	{"write_form", "\"live\""},
 	{"shift", "\"none\""},
 	{"remove_accounts_key", "\"email_account_ids\""},

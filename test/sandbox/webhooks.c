@@ -41,7 +41,7 @@ known_categories(Call *call, const cJSON *names)
 {
 	const cJSON *name, *category;
 
-	if (cJSON_GetArraySize(names) == 0)
+	if (names != NULL && cJSON_GetArraySize(names) == 0)
 	{
 		reply_invalid(call, "body", "categories", "\"categories\" is not allowed to be empty");
 		return false;
@@ -120,52 +120,105 @@ list_campaign_webhooks(Call *call)
 	reply_json(call, 200, list_in_envelope(list, "data"));
 }
 
+/* As registered: {"EMAIL_SENT": true, …}, {"1": true, …}. */
+static cJSON *
+type_map(const cJSON *types)
+{
+	cJSON		*map = cJSON_CreateObject();
+	const cJSON *type;
+
+	cJSON_ArrayForEach (type, types)
+	{
+		cJSON_AddTrueToObject(map, type->valuestring);
+	}
+	return map;
+}
+
+static cJSON *
+category_map(const Workspace *workspace, const cJSON *names)
+{
+	cJSON		*map = cJSON_CreateObject();
+	const cJSON *name, *category;
+
+	cJSON_ArrayForEach (name, names)
+	{
+		cJSON_ArrayForEach (category, workspace->categories)
+		{
+			char id[24];
+
+			snprintf(id, sizeof(id), "%lld", (long long) number_of(category, "id", 0));
+			if (strcmp(text_of(category, "name"), name->valuestring) == 0)
+				cJSON_AddTrueToObject(map, id);
+		}
+	}
+	return map;
+}
+
+/* What users of the live service see; the older documentation has the lists, and no id. */
+static cJSON *
+saved_form(const Workspace *workspace, const cJSON *webhook)
+{
+	cJSON *answer = campaign_form(webhook);
+
+	cJSON_DeleteItemFromObject(answer, "created_at");
+	cJSON_DeleteItemFromObject(answer, "updated_at");
+	if (switch_is("write_form", "d"))
+	{
+		cJSON_DeleteItemFromObject(answer, "id");
+		cJSON_AddTrueToObject(answer, "ok");
+		return answer;
+	}
+	cJSON_AddItemToObject(answer, "event_type_map",
+						  type_map(cJSON_GetObjectItem(webhook, "event_types")));
+	cJSON_AddItemToObject(answer, "category_id_map",
+						  category_map(workspace, cJSON_GetObjectItem(webhook, "categories")));
+	cJSON_DeleteItemFromObject(answer, "event_types");
+	cJSON_DeleteItemFromObject(answer, "categories");
+	return answer;
+}
+
+/* A webhook of this campaign, and of no other. */
+static cJSON *
+find_campaign_webhook(Call *call, int64_t id)
+{
+	cJSON *webhook = find_by(call->workspace->webhooks, "id", id);
+
+	if (webhook != NULL && number_of(webhook, "email_campaign_id", 0) == call->id[0])
+		return webhook;
+	reply_error(call, 404, "Webhook not found");
+	return NULL;
+}
+
 void
 save_campaign_webhook(Call *call)
 {
 	const cJSON *types = cJSON_GetObjectItem(call->body, "event_types");
 	const cJSON *categories = cJSON_GetObjectItem(call->body, "categories");
 	int64_t		 id = number_of(call->body, "id", 0);
-	cJSON		*webhook, *answer;
+	cJSON		*webhook;
 
-	if (!check_body(call, "id:i? name:s* webhook_url:s* event_types:a* categories:a*") ||
+	if (!check_body(call, "id:i? name:s* webhook_url:s* event_types:a* categories:a") ||
 		campaign_or_404(call, call->id[0]) == NULL ||
 		!good_url(call, text_of(call->body, "webhook_url")) || !known_event_types(call, types) ||
 		!known_categories(call, categories))
 		return;
-	webhook =
-		id != 0 ? find_by(call->workspace->webhooks, "id", id) : new_webhook(call, "campaign");
+	webhook = id != 0 ? find_campaign_webhook(call, id) : new_webhook(call, "campaign");
 	if (webhook == NULL)
-	{
-		reply_error(call, 404, "Webhook not found");
 		return;
-	}
 	set_item(webhook, "name", cJSON_CreateString(text_of(call->body, "name")));
 	set_item(webhook, "webhook_url", cJSON_CreateString(text_of(call->body, "webhook_url")));
 	set_item(webhook, "email_campaign_id", cJSON_CreateNumber(call->id[0]));
 	set_item(webhook, "event_types", cJSON_Duplicate(types, true));
-	set_item(webhook, "categories", cJSON_Duplicate(categories, true));
+	set_item(webhook, "categories",
+			 categories != NULL ? cJSON_Duplicate(categories, true) : cJSON_CreateArray());
 	if (switch_on("webhook_test_event_on_save"))
 		deliver_test_event(call->workspace, webhook);
-
-	/* The older form of the answer has no id. */
-	answer = campaign_form(webhook);
-	if (switch_is("write_form", "d"))
-		cJSON_DeleteItemFromObject(answer, "id");
-	cJSON_AddTrueToObject(answer, "ok");
-	reply_json(call, 200, answer);
+	reply_json(call, 200, saved_form(call->workspace, webhook));
 }
 
 static void
-remove_webhook(Call *call, int64_t id)
+remove_webhook(Call *call, cJSON *webhook)
 {
-	cJSON *webhook = find_by(call->workspace->webhooks, "id", id);
-
-	if (webhook == NULL)
-	{
-		reply_error(call, 404, "Webhook not found");
-		return;
-	}
 	cJSON_Delete(cJSON_DetachItemViaPointer(call->workspace->webhooks, webhook));
 	reply_ok(call, NULL);
 }
@@ -178,8 +231,14 @@ delete_campaign_webhook(Call *call)
 
 	if (in_path != switch_is("category_webhook_delete", "path"))
 		reply_unknown_route(call);
-	else if (in_path || check_body(call, "id:i*"))
-		remove_webhook(call, in_path ? call->id[1] : number_of(call->body, "id", 0));
+	else if ((in_path || check_body(call, "id:i*")) && campaign_or_404(call, call->id[0]) != NULL)
+	{
+		cJSON *webhook =
+			find_campaign_webhook(call, in_path ? call->id[1] : number_of(call->body, "id", 0));
+
+		if (webhook != NULL)
+			remove_webhook(call, webhook);
+	}
 }
 
 /* ---- the routes for all levels ---- */
@@ -191,7 +250,8 @@ create_webhook(Call *call)
 	cJSON	   *webhook, *answer;
 
 	if (!check_body(call, "webhook_url:s* association_type:s* email_campaign_id:i? client_id:i? "
-						  "name:s event_type_map:o category_id_map:o force_create:b") ||
+						  "name:s event_type_map:o category_id_map:o event_type:s category_id:i "
+						  "webhook_type:s force_create:b") ||
 		!good_url(call, text_of(call->body, "webhook_url")) ||
 		!known_event_types(call, cJSON_GetObjectItem(call->body, "event_type_map")))
 		return;
@@ -249,15 +309,32 @@ update_webhook(Call *call)
 void
 delete_webhook(Call *call)
 {
-	if (check_body(call, "id:i*"))
-		remove_webhook(call, number_of(call->body, "id", 0));
+	cJSON *webhook;
+
+	if (!check_body(call, "id:i*"))
+		return;
+	webhook = find_by(call->workspace->webhooks, "id", number_of(call->body, "id", 0));
+	if (webhook == NULL)
+		reply_error(call, 404, "Webhook not found");
+	else
+		remove_webhook(call, webhook);
 }
 
 void
 webhook_summary(Call *call)
 {
-	reply_text(call, 200, "application/json",
-			   "{\"total_calls\":0,\"successful_calls\":0,\"failed_calls\":0,\"success_rate\":0}");
+	cJSON *answer = cJSON_CreateObject();
+	cJSON *data = cJSON_AddObjectToObject(answer, "data");
+	cJSON *range;
+
+	cJSON_AddArrayToObject(data, "summary");
+	range = cJSON_AddObjectToObject(data, "timeRange");
+	cJSON_AddStringToObject(range, "from", query_value(call, "fromTime"));
+	cJSON_AddStringToObject(range, "to", query_value(call, "toTime"));
+	if (campaign_or_404(call, call->id[0]) != NULL)
+		reply_json(call, 200, answer);
+	else
+		cJSON_Delete(answer);
 }
 
 void
