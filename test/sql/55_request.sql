@@ -3,7 +3,7 @@
 \set ECHO all
 -- Query and body as JSON; numbers keep all their digits; plain text is a JSON string.
 SELECT smartlead_request('GET', '/campaigns/549768/leads', '{"limit": 1, "offset": 3, "status": null}') #> '{data,0,lead}' AS lead;
-SELECT smartlead_request('get', '/campaigns/549768/analytics') AS analytics;
+SELECT smartlead_request('get', '/campaigns/549768/analytics')->'campaign_lead_stats'->'notStarted' AS not_started;
 SELECT smartlead_request('POST', '/campaigns/549768/reply-email-thread', body => '{"email_stats_id": "7b27", "email_body": "Hi"}');
 SELECT smartlead_request('POST', '/campaigns/549768/status', body => '{"status": "PAUSED"}');
 SELECT smartlead_request('GET', '/leads/', '{"email": "dora+sales@smile.example"}') -> 'esp_score' AS exact;
