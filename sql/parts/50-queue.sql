@@ -10,6 +10,47 @@ CREATE SEQUENCE @extschema@.smartlead_queue_id_seq;
 COMMENT ON SEQUENCE @extschema@.smartlead_queue_id_seq IS
 'The numbers of the jobs in smartlead_queue.';
 
+CREATE FUNCTION @extschema@.smartlead_home()
+RETURNS bigint
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.smartlead_home() IS
+'a number that stands for the queue of this database of this cluster: the home of the jobs that are enqueued here';
+
+/* A role that may be missing where a dump is loaded. */
+CREATE TYPE @extschema@.smartlead_role;
+
+CREATE FUNCTION @extschema@.smartlead_role_in(cstring)
+RETURNS @extschema@.smartlead_role
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION @extschema@.smartlead_role_out(@extschema@.smartlead_role)
+RETURNS cstring
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION @extschema@.smartlead_role_recv(internal)
+RETURNS @extschema@.smartlead_role
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION @extschema@.smartlead_role_send(@extschema@.smartlead_role)
+RETURNS bytea
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+CREATE TYPE @extschema@.smartlead_role (
+	INPUT = @extschema@.smartlead_role_in,
+	OUTPUT = @extschema@.smartlead_role_out,
+	RECEIVE = @extschema@.smartlead_role_recv,
+	SEND = @extschema@.smartlead_role_send,
+	LIKE = pg_catalog.oid);
+CREATE CAST (@extschema@.smartlead_role AS pg_catalog.oid) WITHOUT FUNCTION AS IMPLICIT;
+CREATE CAST (@extschema@.smartlead_role AS pg_catalog.regrole) WITHOUT FUNCTION AS ASSIGNMENT;
+CREATE CAST (pg_catalog.oid AS @extschema@.smartlead_role) WITHOUT FUNCTION AS ASSIGNMENT;
+CREATE CAST (pg_catalog.regrole AS @extschema@.smartlead_role) WITHOUT FUNCTION AS ASSIGNMENT;
+
+COMMENT ON TYPE @extschema@.smartlead_role IS
+'A role, like regrole; a name that no role has is read as "-", no role, with a warning.';
+COMMENT ON FUNCTION @extschema@.smartlead_role_in(cstring) IS 'reads and writes values of the type smartlead_role';
+COMMENT ON FUNCTION @extschema@.smartlead_role_out(@extschema@.smartlead_role) IS 'reads and writes values of the type smartlead_role';
+COMMENT ON FUNCTION @extschema@.smartlead_role_recv(internal) IS 'reads and writes values of the type smartlead_role';
+COMMENT ON FUNCTION @extschema@.smartlead_role_send(@extschema@.smartlead_role) IS 'reads and writes values of the type smartlead_role';
+
 /* src/queue/queue.h numbers these columns. */
 CREATE TABLE @extschema@.smartlead_queue (
 	id bigint NOT NULL DEFAULT pg_catalog.nextval('@extschema@.smartlead_queue_id_seq'),
@@ -18,7 +59,7 @@ CREATE TABLE @extschema@.smartlead_queue (
 	action text NOT NULL,
 	args jsonb NOT NULL,
 	connection name NOT NULL,
-	run_as regrole NOT NULL,
+	run_as @extschema@.smartlead_role NOT NULL,
 	lead_id bigint,
 	join_key text,
 	priority smallint NOT NULL DEFAULT 5 CHECK (priority BETWEEN 1 AND 9),
@@ -36,6 +77,8 @@ CREATE TABLE @extschema@.smartlead_queue (
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	started_at timestamptz,
 	finished_at timestamptz,
+	run_as_name name NOT NULL,
+	home bigint NOT NULL DEFAULT @extschema@.smartlead_home(),
 	CONSTRAINT smartlead_queue_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 
@@ -84,6 +127,30 @@ COMMENT ON COLUMN @extschema@.smartlead_queue.event_subject IS 'Whom or what tha
 COMMENT ON COLUMN @extschema@.smartlead_queue.created_at IS 'When it was enqueued.';
 COMMENT ON COLUMN @extschema@.smartlead_queue.started_at IS 'When the last attempt began.';
 COMMENT ON COLUMN @extschema@.smartlead_queue.finished_at IS 'When it was done, failed or cancelled.';
+COMMENT ON COLUMN @extschema@.smartlead_queue.run_as_name IS 'The name of run_as when the job was enqueued. Where a dump is loaded and the role is missing, the job waits for a role of this name.';
+COMMENT ON COLUMN @extschema@.smartlead_queue.home IS 'In which queue it was enqueued. Jobs that were copied from elsewhere wait for smartlead_adopt_queue().';
+
+CREATE TABLE @extschema@.smartlead_queue_home (
+	home bigint NOT NULL,
+	system_identifier bigint NOT NULL,
+	database oid NOT NULL,
+	database_name name NOT NULL,
+	since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+/* A dump that is loaded adds a row, even the same one, and a subscription does; that is the point. */
+ALTER TABLE @extschema@.smartlead_queue_home REPLICA IDENTITY FULL;
+INSERT INTO @extschema@.smartlead_queue_home
+SELECT @extschema@.smartlead_home(), c.system_identifier, d.oid, d.datname
+  FROM pg_catalog.pg_control_system() c, pg_catalog.pg_database d
+ WHERE d.datname = pg_catalog.current_database();
+
+COMMENT ON TABLE @extschema@.smartlead_queue_home IS
+'Whose queue it is. The dispatcher performs jobs while there is one row, this database''s own; a copy of the queue brings its original''s. Changed by smartlead_adopt_queue().';
+COMMENT ON COLUMN @extschema@.smartlead_queue_home.home IS 'As in smartlead_queue.';
+COMMENT ON COLUMN @extschema@.smartlead_queue_home.system_identifier IS 'Of the cluster, as pg_control_system() tells it.';
+COMMENT ON COLUMN @extschema@.smartlead_queue_home.database IS 'The database''s number there.';
+COMMENT ON COLUMN @extschema@.smartlead_queue_home.database_name IS 'Its name then.';
+COMMENT ON COLUMN @extschema@.smartlead_queue_home.since IS 'Since when.';
 
 /* Connections of which a role's jobs wait because its key is refused. */
 CREATE TABLE @extschema@.smartlead_queue_paused (
@@ -103,6 +170,7 @@ COMMENT ON COLUMN @extschema@.smartlead_queue_paused.paused_at IS 'Since when.';
 COMMENT ON COLUMN @extschema@.smartlead_queue_paused.reason IS 'Why.';
 COMMENT ON COLUMN @extschema@.smartlead_queue_paused.version IS 'Which state of the connection and the user mapping was refused; the jobs go on with another one.';
 
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_queue_home', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_queue', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_queue_id_seq', '');
 
@@ -160,6 +228,13 @@ AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.smartlead_resume_connection(name) IS
 'lets the jobs of a paused connection go on: those of the roles that the current user belongs to, for members of smartlead_admin all. Returns for how many roles it was paused';
 
+CREATE FUNCTION @extschema@.smartlead_adopt_queue()
+RETURNS bigint
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.smartlead_adopt_queue() IS
+'lets a queue that was copied here (a dump, CREATE DATABASE ... TEMPLATE, logical replication, pg_upgrade) go on here; its original must not perform the same jobs any more. Jobs that were running when it was copied end as "outcome unknown". Returns how many jobs from elsewhere are now to be performed here';
+
 CREATE VIEW @extschema@.smartlead_stat_queue AS
 WITH jobs AS (
 	SELECT q.connection, q.run_as, q.action, q.state, q.due_at, q.finished_at, q.started_at, q.sqlstate, q.last_error, q.id
@@ -213,14 +288,24 @@ REVOKE ALL ON @extschema@.smartlead_queue FROM PUBLIC;
 REVOKE ALL ON @extschema@.smartlead_queue_paused FROM PUBLIC;
 REVOKE ALL ON @extschema@.smartlead_stat_queue FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.smartlead_enqueue(text, jsonb, timestamptz, name, integer) FROM PUBLIC;
+REVOKE ALL ON @extschema@.smartlead_queue_home FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.smartlead_home() FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.smartlead_role_in(cstring) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.smartlead_role_out(@extschema@.smartlead_role) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.smartlead_role_recv(internal) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.smartlead_role_send(@extschema@.smartlead_role) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.smartlead_adopt_queue() FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.smartlead_cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.smartlead_requeue(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.smartlead_wait(bigint, interval) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.smartlead_resume_connection(name) FROM PUBLIC;
 GRANT SELECT ON @extschema@.smartlead_queue TO smartlead_user;
 GRANT SELECT ON @extschema@.smartlead_queue_paused TO smartlead_user;
+GRANT SELECT ON @extschema@.smartlead_queue_home TO smartlead_user;
 GRANT SELECT ON @extschema@.smartlead_stat_queue TO smartlead_user;
 GRANT EXECUTE ON FUNCTION @extschema@.smartlead_enqueue(text, jsonb, timestamptz, name, integer) TO smartlead_user;
+GRANT EXECUTE ON FUNCTION @extschema@.smartlead_home() TO smartlead_user;
+GRANT EXECUTE ON FUNCTION @extschema@.smartlead_adopt_queue() TO smartlead_admin;
 GRANT EXECUTE ON FUNCTION @extschema@.smartlead_cancel(bigint) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION @extschema@.smartlead_requeue(bigint) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION @extschema@.smartlead_wait(bigint, interval) TO smartlead_user;

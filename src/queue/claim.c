@@ -95,7 +95,8 @@ count_in_flight(void)
 static bool
 has_something_to_look_at(const SlLane *lane, TimestampTz now)
 {
-	return !lane->is_paused && lane->not_before <= now && sl_lane_has_work(lane);
+	return !lane->is_paused && lane->not_before <= now && OidIsValid(lane->run_as) &&
+		   sl_lane_has_work(lane);
 }
 
 /* Before the connection is known. */

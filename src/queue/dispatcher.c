@@ -42,6 +42,7 @@
 
 #define RETRY_MS 1000		   /* after a transaction that failed */
 #define RECHECK_MS 10000	   /* whether a paused connection has changed */
+#define LOOK_AROUND_MS 30000   /* for what nobody tells: COMMIT PREPARED, a dump, replication */
 #define HOUSEKEEPING_MS 600000 /* retention */
 #define SHUTDOWN_GRACE_MS 3000 /* for requests that were sent */
 #define REST_FIRST_MS 1000	   /* of a lane that could not reach Smartlead */
@@ -62,8 +63,11 @@ static bool		   more_to_claim = false;
 static TimestampTz oldest_ended = 0;
 static TimestampTz retry_at = 0;
 static TimestampTz recheck_at = DT_NOEND;
+static TimestampTz look_around_at = 0;
 static TimestampTz housekeeping_at = 0;
-static TimestampTz shutdown_at = 0; /* 0: not asked to end */
+static bool		   performs = false;	  /* jobs, unless they wait for somebody's word */
+static bool		   has_recovered = false; /* what an earlier dispatcher left behind */
+static TimestampTz shutdown_at = 0;		  /* 0: not asked to end */
 
 static TimestampTz
 later(TimestampTz now, long ms)
@@ -240,8 +244,53 @@ look_at_the_clock(TimestampTz now)
 	if (!lanes_are_stale)
 		return;
 	sl_store_read_lanes(now);
+	if (sl_lanes_lack_role() && sl_store_bind_roles())
+		sl_store_read_lanes(now);
 	recheck_paused(now);
 	lanes_are_stale = false;
+}
+
+/* Says why no jobs are performed; NULL: they are. */
+static void
+tell_what_is_waited_for(const char *trouble)
+{
+	static char *told = NULL;
+
+	if (slot->state != SL_WORKER_STARTING &&
+		strcmp(told == NULL ? "" : told, trouble == NULL ? "" : trouble) == 0)
+		return;
+	if (told != NULL)
+		pfree(told);
+	told = trouble == NULL ? NULL : MemoryContextStrdup(TopMemoryContext, trouble);
+	sl_worker_set_state(slot, trouble == NULL ? SL_WORKER_RUNNING : SL_WORKER_WAITING, trouble);
+	if (trouble != NULL)
+		ereport(LOG, (errmsg("the queue's jobs are not performed: %s", trouble)));
+}
+
+/* A copy of a queue waits until it is told to go on. */
+static bool
+may_perform_jobs(void)
+{
+	char *trouble = NULL;
+	char *foreign;
+
+	if (!sl_queue_perform_jobs)
+		trouble = "smartlead.perform_jobs is off";
+	else if ((foreign = sl_store_foreign_home()) != NULL && !sl_store_settle())
+		trouble = psprintf("the queue was copied from %s; smartlead_adopt_queue() lets it go on "
+						   "here",
+						   foreign);
+	tell_what_is_waited_for(trouble);
+	return trouble == NULL;
+}
+
+static void
+claim_jobs(TimestampTz now)
+{
+	if (!has_recovered)
+		sl_store_recover();
+	look_at_the_clock(now);
+	more_to_claim = sl_claim_jobs(task_context, &in_flight, now);
 }
 
 static void
@@ -254,11 +303,16 @@ work(TimestampTz now)
 	if (recheck_at <= now)
 		recheck_paused(now);
 	more_to_claim = false;
-	if (shutdown_at == 0)
+	if (look_around_at <= now)
 	{
-		look_at_the_clock(now);
-		more_to_claim = sl_claim_jobs(task_context, &in_flight, now);
+		look_around_at = later(now, LOOK_AROUND_MS);
+		lanes_are_stale = true;
 	}
+	performs = shutdown_at == 0 && may_perform_jobs();
+	if (performs)
+		claim_jobs(now);
+	else
+		lanes_are_stale = false;
 	if (housekeeping_at <= now && shutdown_at == 0)
 		housekeeping_at = sl_store_expire() ? now : later(now, HOUSEKEEPING_MS);
 }
@@ -325,6 +379,7 @@ round_of_work(TimestampTz now)
 		work(now);
 		end_transaction();
 		retry_at = 0;
+		has_recovered = has_recovered || performs;
 		sl_claim_confirm();
 		drop_results();
 	}
@@ -341,11 +396,11 @@ round_of_work(TimestampTz now)
 static TimestampTz
 next_deadline(TimestampTz now)
 {
-	TimestampTz deadline = Min(recheck_at, housekeeping_at);
+	TimestampTz deadline = Min(Min(recheck_at, housekeeping_at), look_around_at);
 
 	if (n_ended > 0 || n_results > 0)
 		deadline = Min(deadline, later(oldest_ended, RESULTS_WAIT_MS));
-	for (int i = 0; i < sl_lanes_count(); i++)
+	for (int i = 0; i < sl_lanes_count() && performs; i++)
 	{
 		const SlLane *lane = sl_lanes_nth(i);
 
@@ -364,7 +419,7 @@ next_deadline(TimestampTz now)
 static bool
 rest_is_over(TimestampTz now)
 {
-	for (int i = 0; i < sl_lanes_count(); i++)
+	for (int i = 0; i < sl_lanes_count() && performs; i++)
 	{
 		SlLane *lane = sl_lanes_nth(i);
 
@@ -397,7 +452,7 @@ is_time_to_work(TimestampTz now)
 	if (retry_at > now)
 		return false;
 	if (lanes_are_stale || more_to_claim || n_results > 0 || recheck_at <= now ||
-		housekeeping_at <= now || rest_is_over(now))
+		look_around_at <= now || housekeeping_at <= now || rest_is_over(now))
 		return true;
 	if (n_ended == 0)
 		return false;
@@ -474,10 +529,8 @@ prepare(void)
 	begin_transaction();
 	if (!sl_store_open())
 		sl_worker_end_without_extension(slot);
-	sl_store_recover();
 	end_transaction();
 	MemoryContextSwitchTo(round_context);
-	sl_worker_set_state(slot, SL_WORKER_RUNNING, NULL);
 }
 
 void
@@ -493,6 +546,7 @@ sl_dispatcher_main(Datum argument)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			lanes_are_stale = true;
 		}
 		/* A wait within a statement may have swallowed the latch, so the count is looked at as well. */
 		if (sl_queue_has_news())

@@ -124,19 +124,19 @@ find_endpoint(Oid schema, const char *action, Jsonb *args, Oid role)
 
 /* ---- the row ---- */
 
-/* Of the table's columns, in their order. */
+/* Of the table's columns, in their order; that of run_as is the extension's own. */
 static const Oid column_types[] = {
-	INT8OID, TEXTOID, TEXTOID,		  JSONBOID,		  NAMEOID,		  REGROLEOID,
+	INT8OID, TEXTOID, TEXTOID,		  JSONBOID,		  NAMEOID,		  InvalidOid,
 	INT8OID, TEXTOID, INT2OID,		  TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID,
 	BOOLOID, INT4OID, JSONBOID,		  TEXTOID,		  TEXTOID,		  INT8OID,
-	INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, NAMEOID};
 
-StaticAssertDecl(lengthof(column_types) == SL_JOB_FINISHED_AT, "each column has a type");
+StaticAssertDecl(lengthof(column_types) == SL_JOB_RUN_AS_NAME, "each column has a type");
 
 typedef struct Row
 {
-	Datum values[SL_JOB_FINISHED_AT];
-	bool  nulls[SL_JOB_FINISHED_AT];
+	Datum values[SL_JOB_RUN_AS_NAME];
+	bool  nulls[SL_JOB_RUN_AS_NAME];
 } Row;
 
 static void
@@ -188,8 +188,11 @@ fill_row(Row *row, const SlNewJob *job, int64 id, const SlArguments *arguments,
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz run_at = Max(job->run_at, now);
 	NameData   *name = palloc0(sizeof(NameData));
+	NameData   *role = palloc0(sizeof(NameData));
+	const char *role_name = GetUserNameFromId(job->run_as, true);
 
 	namestrcpy(name, connection);
+	namestrcpy(role, role_name != NULL ? role_name : "-");
 	memset(row->nulls, true, sizeof(row->nulls));
 	set(row, SL_JOB_ID, Int64GetDatum(id));
 	set_text(row, SL_JOB_STATE, job->failure != NULL ? "failed" : "ready");
@@ -198,6 +201,7 @@ fill_row(Row *row, const SlNewJob *job, int64 id, const SlArguments *arguments,
 	set(row, SL_JOB_CONNECTION, NameGetDatum(name));
 	set(row, SL_JOB_RUN_AS, ObjectIdGetDatum(job->run_as));
 	set(row, SL_JOB_PRIORITY, Int16GetDatum(priority_of(job)));
+	set(row, SL_JOB_RUN_AS_NAME, NameGetDatum(role));
 	set(row, SL_JOB_RUN_AT, TimestampTzGetDatum(run_at));
 	set(row, SL_JOB_DUE_AT, TimestampTzGetDatum(run_at));
 	set(row, SL_JOB_ATTEMPTS, Int32GetDatum(0));
@@ -225,6 +229,7 @@ write_row(Oid schema, const SlNewJob *job, const SlArguments *arguments, const c
 	Oid			table = get_relname_relid(SL_QUEUE_TABLE, schema);
 	Oid			sequence = get_relname_relid(SL_QUEUE_SEQUENCE, schema);
 	Relation	relation;
+	Oid			types[lengthof(column_types)];
 	SlInsertion insertion;
 	Row			row;
 	int64		id;
@@ -237,7 +242,9 @@ write_row(Oid schema, const SlNewJob *job, const SlArguments *arguments, const c
 	relation = table_open(table, RowExclusiveLock);
 	id = nextval_internal(sequence, false);
 	fill_row(&row, job, id, arguments, connection);
-	sl_insertion_begin(&insertion, relation, column_types, lengthof(row.values));
+	memcpy(types, column_types, sizeof(types));
+	types[SL_JOB_RUN_AS - 1] = get_atttype(table, SL_JOB_RUN_AS);
+	sl_insertion_begin(&insertion, relation, types, lengthof(row.values));
 	sl_insertion_row(&insertion, row.values, row.nulls);
 	sl_insertion_end(&insertion);
 	table_close(relation, NoLock);

@@ -71,6 +71,15 @@ sl_lanes_rotate(void)
 	first_lane = n_lanes > 0 ? (first_lane + 1) % n_lanes : 0;
 }
 
+bool
+sl_lanes_lack_role(void)
+{
+	for (int i = 0; i < n_lanes; i++)
+		if (lanes[i]->is_known && !OidIsValid(lanes[i]->run_as))
+			return true;
+	return false;
+}
+
 static void
 free_lane(SlLane *lane)
 {

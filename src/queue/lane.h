@@ -76,6 +76,8 @@ extern int	   sl_lanes_count(void);
 extern SlLane *sl_lanes_nth(int n);
 extern void	   sl_lanes_rotate(void);
 
+/* Does a lane wait for a role that was missing when a dump was loaded? */
+extern bool sl_lanes_lack_role(void);
 extern void sl_lanes_forget_unknown(void);
 
 extern void sl_lane_add_successor(SlLane *lane, int64 job, int priority);

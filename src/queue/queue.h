@@ -46,7 +46,8 @@ typedef enum SlQueueColumn
 	SL_JOB_EVENT_SUBJECT,
 	SL_JOB_CREATED_AT,
 	SL_JOB_STARTED_AT,
-	SL_JOB_FINISHED_AT
+	SL_JOB_FINISHED_AT,
+	SL_JOB_RUN_AS_NAME /* the last that a new row is given; the others have defaults */
 } SlQueueColumn;
 
 /* A job to be. */
@@ -84,6 +85,7 @@ extern int64 sl_queue_lead(const struct SlArguments *arguments);
 extern int	sl_queue_concurrency;
 extern int	sl_queue_max_attempts;
 extern int	sl_queue_retention_min;
+extern bool sl_queue_perform_jobs;
 extern void sl_queue_define_settings(void);
 
 /* wakeup.c */

@@ -8,13 +8,19 @@
 
 #include "queue/queue.h"
 
-int sl_queue_concurrency = 32;
-int sl_queue_max_attempts = 20;
-int sl_queue_retention_min = 7 * 24 * 60;
+bool sl_queue_perform_jobs = true;
+int	 sl_queue_concurrency = 32;
+int	 sl_queue_max_attempts = 20;
+int	 sl_queue_retention_min = 7 * 24 * 60;
 
 void
 sl_queue_define_settings(void)
 {
+	DefineCustomBoolVariable(
+		"smartlead.perform_jobs", "Whether the dispatcher performs the queue's jobs.",
+		"If off, they wait; whatever is under way is waited for. Switch it off in a physical copy "
+		"that is opened beside the living original.",
+		&sl_queue_perform_jobs, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("smartlead.queue_concurrency",
 							"How many requests of one role on one connection the queue's "
 							"dispatcher has under way at once.",

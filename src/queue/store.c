@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "queue/home.h"
 #include "queue/queue.h"
 #include "queue/store.h"
 #include "worker/worker.h"
@@ -31,7 +32,7 @@
 
 typedef struct Statement
 {
-	const char *text; /* %1$s: the extension's schema */
+	const char *text; /* %1$s: the extension's schema; %2$s: the home of its queue */
 	int			n_args;
 	Oid			types[8];
 	SPIPlanPtr	plan;
@@ -51,7 +52,7 @@ static Statement candidates = {
 	"SELECT e.id, e.state, e.due_at, e.priority FROM %1$s.smartlead_queue e "
 	"WHERE e.connection = q.connection AND e.run_as = q.run_as AND e.lead_id = q.lead_id "
 	"AND e.state IN ('ready', 'running') ORDER BY e.run_at, e.id LIMIT 1) h ON true "
-	"WHERE q.state = 'ready' AND q.connection = $1 AND q.run_as = $2 "
+	"WHERE q.state = 'ready' AND q.home = %2$s AND q.connection = $1 AND q.run_as = $2 "
 	"AND q.priority = $7 AND (q.attempts = 0) = $8 AND q.due_at <= $3 "
 	"AND (q.due_at, q.id) > ($4, $5) ORDER BY q.due_at, q.id LIMIT $6",
 	8,
@@ -62,7 +63,8 @@ static Statement claim = {
 	"started_at = pg_catalog.clock_timestamp() "
 	"FROM (SELECT q.id FROM %1$s.smartlead_queue q WHERE q.id = ANY ($1) AND q.state || '' = "
 	"'ready' "
-	"AND " BLOCKED " IS NOT TRUE ORDER BY q.priority, q.attempts = 0, q.due_at, q.id "
+	"AND q.home = %2$s AND " BLOCKED
+	" IS NOT TRUE ORDER BY q.priority, q.attempts = 0, q.due_at, q.id "
 	"FOR UPDATE SKIP LOCKED) c WHERE j.id = c.id "
 	"RETURNING j.id, j.action, j.args, j.lead_id, j.join_key, j.priority, j.attempts, j.in_doubt",
 	1,
@@ -144,7 +146,7 @@ static Statement resume_lane = {
 
 static Statement left_behind = {
 	"SELECT id, action, args, lead_id, join_key, priority, attempts, in_doubt "
-	"FROM %1$s.smartlead_queue WHERE state = 'running' ORDER BY id",
+	"FROM %1$s.smartlead_queue WHERE state = 'running' AND home = %2$s ORDER BY id",
 	0,
 	{0}};
 
@@ -163,11 +165,40 @@ static Statement expire = {
 	2,
 	{TIMESTAMPTZOID, INT8OID}};
 
+static Statement homes = {"SELECT home, database_name::pg_catalog.text, "
+						  "system_identifier::pg_catalog.text FROM %1$s.smartlead_queue_home",
+						  0,
+						  {0}};
+
+/* A database made from another one in which nothing was ever enqueued has copied nothing. */
+static Statement settle = {
+	"UPDATE %1$s.smartlead_queue_home h SET home = %2$s, database = d.oid, "
+	"database_name = d.datname, since = pg_catalog.clock_timestamp() "
+	"FROM pg_catalog.pg_database d, pg_catalog.pg_control_system() c "
+	"WHERE d.datname = pg_catalog.current_database() AND h.database <> d.oid "
+	"AND h.system_identifier = c.system_identifier "
+	"AND (SELECT pg_catalog.count(*) = 1 FROM %1$s.smartlead_queue_home) "
+	"AND NOT (SELECT s.is_called FROM %1$s.smartlead_queue_id_seq s) "
+	"AND NOT EXISTS (SELECT FROM %1$s.smartlead_queue)",
+	0,
+	{0}};
+
+/* A role that was missing when a dump was loaded has come. */
+static Statement bind_roles = {"UPDATE %1$s.smartlead_queue q SET run_as = r.oid "
+							   "FROM pg_catalog.pg_roles r WHERE q.state = 'ready' "
+							   "AND q.run_as = 0::pg_catalog.oid AND q.home = %2$s "
+							   "AND r.rolname = q.run_as_name",
+							   0,
+							   {0}};
+
 static Statement *const statements[] = {&candidates,  &claim,		&siblings,	   &finish,
 										&give_back,	  &successors,	&lanes,		   &pause_lane,
-										&resume_lane, &left_behind, &fail_orphans, &expire};
+										&resume_lane, &left_behind, &fail_orphans, &expire,
+										&homes,		  &settle,		&bind_roles};
 
-static Oid schema = InvalidOid; /* for which the plans were made */
+/* For which the plans were made. */
+static Oid	 schema = InvalidOid;
+static int64 home = 0;
 
 static void
 forget_plans(void)
@@ -183,13 +214,16 @@ forget_plans(void)
 bool
 sl_store_open(void)
 {
-	Oid found = sl_extension_schema();
+	Oid	  found = sl_extension_schema();
+	Oid	  queue = OidIsValid(found) ? get_relname_relid(SL_QUEUE_TABLE, found) : InvalidOid;
+	int64 here = sl_home(queue);
 
-	if (!OidIsValid(found) || !OidIsValid(get_relname_relid(SL_QUEUE_TABLE, found)))
+	if (!OidIsValid(queue))
 		return false;
-	if (found != schema)
+	if (found != schema || here != home)
 		forget_plans();
 	schema = found;
+	home = here;
 	return true;
 }
 
@@ -206,7 +240,9 @@ execute(Statement *statement, Datum *values, const bool *nulls)
 
 	if (statement->plan == NULL)
 	{
-		char *text = psprintf(statement->text, quote_identifier(get_namespace_name(schema)));
+		char *number = psprintf("'" INT64_FORMAT "'::bigint", home);
+		char *text =
+			psprintf(statement->text, quote_identifier(get_namespace_name(schema)), number);
 
 		statement->plan = SPI_prepare(text, statement->n_args, statement->types);
 		if (statement->plan == NULL)
@@ -246,6 +282,40 @@ job_ids(const SlTask *task)
 	for (int i = 0; i < task->n_jobs; i++)
 		ids[i] = task->jobs[i].id;
 	return id_array(ids, task->n_jobs);
+}
+
+/* ---- whose queue it is ---- */
+
+char *
+sl_store_foreign_home(void)
+{
+	char *foreign = NULL;
+	bool  ours = false;
+	bool  is_null;
+
+	execute(&homes, NULL, NULL);
+	ours = SPI_processed == 1 && DatumGetInt64(column(0, 1, &is_null)) == home;
+	for (int i = 0; i < SPI_processed && !ours && foreign == NULL; i++)
+		if (DatumGetInt64(column(i, 1, &is_null)) != home)
+			foreign = psprintf("database \"%s\" of system %s",
+							   TextDatumGetCString(column(i, 2, &is_null)),
+							   TextDatumGetCString(column(i, 3, &is_null)));
+	SPI_freetuptable(SPI_tuptable);
+	return ours || foreign != NULL ? foreign : pstrdup("a dump");
+}
+
+bool
+sl_store_settle(void)
+{
+	execute(&settle, NULL, NULL);
+	return SPI_processed > 0;
+}
+
+bool
+sl_store_bind_roles(void)
+{
+	execute(&bind_roles, NULL, NULL);
+	return SPI_processed > 0;
 }
 
 /* ---- claiming ---- */

@@ -27,6 +27,15 @@ extern bool sl_store_open(void);
 /* The schema in which it found them. */
 extern Oid sl_store_schema(void);
 
+/* From where the queue was copied; NULL: it is at home. */
+extern char *sl_store_foreign_home(void);
+
+/* Makes itself at home where nothing but an unused queue was copied. True: it has. */
+extern bool sl_store_settle(void);
+
+/* Gives jobs whose role was missing to the role that has come. True: some. */
+extern bool sl_store_bind_roles(void);
+
 /* Jobs that a dispatcher left behind when it died: ready again where that is safe, else failed. */
 extern void sl_store_recover(void);
 
