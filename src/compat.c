@@ -35,35 +35,47 @@ sl_random_fraction(void)
 #endif
 }
 
-/*
- * The steps of timestamptz_in, which would throw and would take "now" and "infinity" as well.
- */
-bool
-sl_parse_timestamptz(const char *text, TimestampTz *result)
+/* As DecodeDateTime() does; with a NULL zone, a text that names one is refused. */
+static bool
+decode_timestamp(const char *text, struct pg_tm *tm, fsec_t *fsec, int *zone)
 {
-	char		 buffer[MAXDATELEN + MAXDATEFIELDS];
-	char		*field[MAXDATEFIELDS];
-	int			 type[MAXDATEFIELDS];
-	int			 n_fields, kind, zone;
-	struct pg_tm tm;
-	fsec_t		 fsec;
+	char  buffer[MAXDATELEN + MAXDATEFIELDS];
+	char *field[MAXDATEFIELDS];
+	int	  type[MAXDATEFIELDS];
+	int	  n_fields, kind;
 
-	if (strlen(text) > MAXDATELEN || text[0] < '0' || text[0] > '9')
-		return false;
 	if (ParseDateTime(text, buffer, sizeof(buffer), field, type, MAXDATEFIELDS, &n_fields) != 0)
 		return false;
 #if PG_VERSION_NUM >= 160000
 	{
 		DateTimeErrorExtra extra;
 
-		if (DecodeDateTime(field, type, n_fields, &kind, &tm, &fsec, &zone, &extra) != 0)
+		if (DecodeDateTime(field, type, n_fields, &kind, tm, fsec, zone, &extra) != 0)
 			return false;
 	}
 #else
-	if (DecodeDateTime(field, type, n_fields, &kind, &tm, &fsec, &zone) != 0)
+	if (DecodeDateTime(field, type, n_fields, &kind, tm, fsec, zone) != 0)
 		return false;
 #endif
-	return kind == DTK_DATE && tm2timestamp(&tm, fsec, &zone, result) == 0;
+	return kind == DTK_DATE;
+}
+
+/*
+ * The steps of timestamptz_in, which would throw and would take "now" and "infinity" as well,
+ * and read a time without a zone in the session's.
+ */
+bool
+sl_parse_timestamptz(const char *text, TimestampTz *result)
+{
+	struct pg_tm tm;
+	fsec_t		 fsec;
+	int			 zone = 0;
+
+	if (strlen(text) > MAXDATELEN || text[0] < '0' || text[0] > '9')
+		return false;
+	if (!decode_timestamp(text, &tm, &fsec, NULL) && !decode_timestamp(text, &tm, &fsec, &zone))
+		return false;
+	return tm2timestamp(&tm, fsec, &zone, result) == 0;
 }
 
 void

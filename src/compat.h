@@ -118,7 +118,7 @@ extern struct List *sl_insert_index_entries(struct ResultRelInfo *target, struct
 /* A random number from 0 up to 1, for jitter alone (15: another generator). */
 extern double sl_random_fraction(void);
 
-/* Reads an ISO 8601 time without throwing (16: the decoder has one more argument). */
+/* Reads an ISO 8601 time, in UTC unless it says otherwise, without throwing (16: the decoder has one more argument). */
 extern bool sl_parse_timestamptz(const char *text, TimestampTz *result);
 
 /* 17: a time limit for whole transactions, to be switched off in workers. */

@@ -32,8 +32,6 @@ CREATE TABLE @extschema@.smartlead_events (
 );
 
 CREATE UNIQUE INDEX smartlead_events_fingerprint ON @extschema@.smartlead_events (fingerprint);
-CREATE UNIQUE INDEX smartlead_events_request_id ON @extschema@.smartlead_events (request_id, connection)
-	WHERE request_id IS NOT NULL;
 -- For changes of state that hold no time: which one was the last?
 CREATE INDEX smartlead_events_status ON @extschema@.smartlead_events (campaign_id, id)
 	WHERE kind = 'CAMPAIGN_STATUS_CHANGED';
@@ -46,19 +44,19 @@ COMMENT ON COLUMN @extschema@.smartlead_events.id IS 'In the order of their stor
 COMMENT ON COLUMN @extschema@.smartlead_events.received_at IS 'When the request arrived.';
 COMMENT ON COLUMN @extschema@.smartlead_events.connection IS 'The connection (foreign server) whose webhook it was.';
 COMMENT ON COLUMN @extschema@.smartlead_events.webhook IS 'The row in smartlead_webhooks.';
-COMMENT ON COLUMN @extschema@.smartlead_events.request_id IS 'The header X-Request-Id, if there was one.';
+COMMENT ON COLUMN @extschema@.smartlead_events.request_id IS 'The header X-Request-Id, if there was one. It doesn''t tell events apart: see fingerprint.';
 COMMENT ON COLUMN @extschema@.smartlead_events.fingerprint IS 'What identifies the event: a repeated delivery has the same one, and adds no row.';
 COMMENT ON COLUMN @extschema@.smartlead_events.event_type IS 'The type as the payload spells it; NULL if it tells none.';
-COMMENT ON COLUMN @extschema@.smartlead_events.kind IS 'The type in the spelling that subscriptions use (EMAIL_REPLY for EMAIL_REPLIED); an unknown type as it is.';
-COMMENT ON COLUMN @extschema@.smartlead_events.event_at IS 'When it happened, says the payload; else received_at.';
+COMMENT ON COLUMN @extschema@.smartlead_events.kind IS 'The type in the spelling that subscriptions use (EMAIL_REPLY for EMAIL_REPLIED); an unknown type in capitals.';
+COMMENT ON COLUMN @extschema@.smartlead_events.event_at IS 'When it happened, says the payload (of a bounce, the bounce''s own time); else received_at.';
 COMMENT ON COLUMN @extschema@.smartlead_events.campaign_id IS 'The campaign, where the payload names one.';
 COMMENT ON COLUMN @extschema@.smartlead_events.campaign_name IS 'The campaign''s name at that time.';
 COMMENT ON COLUMN @extschema@.smartlead_events.client_id IS 'The client (sub-account) of the campaign.';
 COMMENT ON COLUMN @extschema@.smartlead_events.lead_id IS 'The lead''s id. Some types of event don''t tell it: see lead_email.';
-COMMENT ON COLUMN @extschema@.smartlead_events.lead_map_id IS 'The lead''s id within the campaign.';
+COMMENT ON COLUMN @extschema@.smartlead_events.lead_map_id IS 'The lead''s id within the campaign, also from app_url.';
 COMMENT ON COLUMN @extschema@.smartlead_events.lead_email IS 'The lead''s address. In a reply, that is the lead who was written to, whoever has answered.';
 COMMENT ON COLUMN @extschema@.smartlead_events.lead_name IS 'The lead''s name.';
-COMMENT ON COLUMN @extschema@.smartlead_events.from_email IS 'The sending mailbox.';
+COMMENT ON COLUMN @extschema@.smartlead_events.from_email IS 'The sending mailbox; of an untracked reply its sender, of a lost mailbox that one.';
 COMMENT ON COLUMN @extschema@.smartlead_events.to_email IS 'As the payload says; in a reply it may be an alias or a mailbox of one''s own.';
 COMMENT ON COLUMN @extschema@.smartlead_events.sequence_number IS 'The step of the campaign''s sequence.';
 COMMENT ON COLUMN @extschema@.smartlead_events.subject IS 'The e-mail''s subject.';
@@ -109,6 +107,7 @@ CREATE TABLE @extschema@.smartlead_webhooks (
 	name text,
 	event_types text[],
 	categories text[],
+	filtered boolean NOT NULL DEFAULT false,
 	remote_id bigint,
 	secret_key text,
 	signing_secret text,
@@ -128,6 +127,7 @@ COMMENT ON COLUMN @extschema@.smartlead_webhooks.client_id IS 'The client, of a 
 COMMENT ON COLUMN @extschema@.smartlead_webhooks.name IS 'Its name at Smartlead.';
 COMMENT ON COLUMN @extschema@.smartlead_webhooks.event_types IS 'What was subscribed to.';
 COMMENT ON COLUMN @extschema@.smartlead_webhooks.categories IS 'The categories that a change of category is told for.';
+COMMENT ON COLUMN @extschema@.smartlead_webhooks.filtered IS 'Whether these categories were chosen, so that changes to others are not told.';
 COMMENT ON COLUMN @extschema@.smartlead_webhooks.remote_id IS 'Smartlead''s own id of the webhook, when known.';
 COMMENT ON COLUMN @extschema@.smartlead_webhooks.secret_key IS 'If set, payloads must carry it as "secret_key".';
 COMMENT ON COLUMN @extschema@.smartlead_webhooks.signing_secret IS 'If set, the header X-Smartlead-Signature is checked with it.';
@@ -279,6 +279,20 @@ AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.smartlead_retry_event(bigint) IS
 'Stores a failed event, with its triggers, and returns its id in smartlead_events; NULL if it is there already. Raises what goes wrong.';
 
+CREATE FUNCTION @extschema@.smartlead_event_key(
+	payload jsonb,
+	connection text DEFAULT NULL,
+	OUT kind text,
+	OUT event_at timestamptz,
+	OUT told_by text,
+	OUT fingerprint uuid,
+	OUT made_of jsonb)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.smartlead_event_key(jsonb, text) IS
+'What would identify the events in a payload or body: a row for each, with its fingerprint and what that is made of. told_by: the time, the Message-ID (message), or only all that it says (content), of which later occurrences get other fingerprints.';
+
 -- Workers
 
 CREATE FUNCTION @extschema@.smartlead_start_workers()
@@ -414,7 +428,7 @@ GRANT SELECT ON @extschema@.smartlead_events, @extschema@.smartlead_workers,
 GRANT SELECT, INSERT, DELETE, TRIGGER ON @extschema@.smartlead_events TO smartlead_admin;
 GRANT SELECT, INSERT, DELETE ON @extschema@.smartlead_failed_events TO smartlead_admin;
 GRANT SELECT (id, subscriber, connection, level, campaign_id, client_id, name, event_types,
-	categories, remote_id, signature_required, created_at, ended_at)
+	categories, filtered, remote_id, signature_required, created_at, ended_at)
 	ON @extschema@.smartlead_webhooks TO smartlead_admin;
 REVOKE ALL ON FUNCTION
 	@extschema@.smartlead_webhook_url(name),
@@ -425,12 +439,14 @@ REVOKE ALL ON FUNCTION
 	@extschema@.smartlead_revoke_webhook(bigint),
 	@extschema@.smartlead_secure_webhook(bigint, text, text, boolean),
 	@extschema@.smartlead_retry_event(bigint),
+	@extschema@.smartlead_event_key(jsonb, text),
 	@extschema@.smartlead_start_workers(),
 	@extschema@.smartlead_stop_workers(),
 	@extschema@.smartlead_worker_slots(),
 	@extschema@.smartlead_receiver_counters(),
 	@extschema@.smartlead_stat_receiver_reset() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
+	@extschema@.smartlead_event_key(jsonb, text),
 	@extschema@.smartlead_worker_slots(),
 	@extschema@.smartlead_receiver_counters() TO smartlead_user;
 GRANT EXECUTE ON FUNCTION

@@ -25,19 +25,19 @@ PG_FUNCTION_INFO_V1(smartlead_automate);
 static const char *
 read_event_type(const char *text)
 {
-	char	   *name = pstrdup(text);
-	const char *kind;
+	SlEventKind kind;
+	const char *name = sl_event_kind(text, &kind);
 
-	for (char *c = name; *c != '\0'; c++)
-		*c = *c == ' ' || *c == '-' || *c == '.' ? '_' : pg_toupper((unsigned char) *c);
-	kind = sl_event_kind(name);
-	if (kind == name)
+	if (name == NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"event_type\" must not be empty")));
+	if (kind == SL_UNKNOWN_KIND)
 		ereport(WARNING,
 				(errmsg("\"%s\" is no type of event that Smartlead is known to send", name),
 				 errhint("Among the known types are EMAIL_SENT, EMAIL_OPEN, EMAIL_LINK_CLICK, "
 						 "EMAIL_REPLY, EMAIL_BOUNCE, LEAD_UNSUBSCRIBED and "
 						 "LEAD_CATEGORY_UPDATED.")));
-	return kind;
+	return name;
 }
 
 static void

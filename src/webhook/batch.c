@@ -21,6 +21,7 @@
 #include "storage/lwlock.h"
 #include "utils/snapmgr.h"
 
+#include "json/json.h"
 #include "webhook/batch.h"
 #include "webhook/webhook.h"
 
@@ -318,12 +319,12 @@ read_body(void *argument)
 {
 	Reading				*reading = argument;
 	const SlHttpRequest *request = reading->request;
-	JsonbValue		   **payloads;
+	SlPayload			*payloads;
 
-	reading->n = sl_payload_split(request->body, request->length, &payloads);
+	reading->n = sl_payload_split(sl_json_build(request->body, request->length), &payloads);
 	reading->events = palloc(sizeof(SlEvent) * Max(reading->n, 1));
 	for (int i = 0; i < reading->n; i++)
-		sl_payload_read(payloads[i], request->received_at, &reading->events[i]);
+		sl_payload_read(&payloads[i], &reading->events[i]);
 }
 
 /* Reads the events of a body. False: jsonb can't hold it, which is recorded. */

@@ -109,14 +109,25 @@ sl_failed_record(const SlSource *source, const char *event_type, Jsonb *payload,
 /* A failed event as its row tells. */
 typedef struct FailedEvent
 {
-	SlSource source;
-	Jsonb	*payload;
+	SlSource  source;
+	SlPayload payload;
 } FailedEvent;
 
 static char *
 column(int number)
 {
 	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number);
+}
+
+/* The event in a body, which is one event in this table even if it has several. */
+static JsonbValue *
+only_event(char *body)
+{
+	Jsonb	   *jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(body)));
+	JsonbValue *whole = sl_jsonb_open(jsonb);
+	SlPayload  *payloads;
+
+	return sl_payload_split(whole, &payloads) == 1 ? payloads[0].value : whole;
 }
 
 /* Deletes and reads the row, with the caller's rights. False: there is none. */
@@ -131,7 +142,6 @@ take_row(int64 id, FailedEvent *failed)
 		" webhook, request_id, payload, pg_catalog.convert_from(body, 'UTF8')",
 		table_name());
 	Datum payload;
-	char *body;
 
 	if (SPI_execute_with_args(query, 1, &type, &value, NULL, false, 0) != SPI_OK_DELETE_RETURNING)
 		elog(ERROR, "could not take a failed event");
@@ -144,13 +154,8 @@ take_row(int64 id, FailedEvent *failed)
 		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &is_null));
 	failed->source.request_id = column(4);
 	payload = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 5, &is_null);
-	if (!is_null)
-		failed->payload = DatumGetJsonbPCopy(payload);
-	else
-	{
-		body = column(6);
-		failed->payload = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(body)));
-	}
+	failed->payload.value =
+		is_null ? only_event(column(6)) : sl_jsonb_open(DatumGetJsonbPCopy(payload));
 	return true;
 }
 
@@ -209,7 +214,7 @@ smartlead_retry_event(PG_FUNCTION_ARGS)
 	if (!OidIsValid(retry.role))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("the role that subscribed to this event exists no more")));
-	sl_payload_read(sl_jsonb_open(failed.payload), failed.source.received_at, &event);
+	sl_payload_read(&failed.payload, &event);
 	sl_events_forget(); /* in a session, the extension may be another one than at the last call */
 	sl_event_row(&event, &failed.source, &retry.row);
 	stored = try_again(&retry);

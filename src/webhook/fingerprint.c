@@ -1,23 +1,40 @@
 /*
  * webhook/fingerprint.c
- *		What identifies an event, whatever way and however often it is delivered.
+ *		What is one event, whatever way and however often it is delivered.
  *
- * 128 bits: of the event's time, if it has one, and of a SHA-256 over the connection and over those
- * fields of the event that are the same in each delivery. Left out is what differs between two
- * deliveries of one event: which webhook it was, its name, address and secret, and texts about the
- * campaign's present state.
+ * Two deliveries are one event if connection and kind are the same, and besides
  *
- * Sent, open, click and reply of one e-mail share all ids, so the kind is a part of it; several opens
- * differ in their time, several clicks in time or link.
+ * - if they tell a time: campaign, lead, stats_id, sequence number, message_id, the times, the link of
+ *   a click and the category of a change are the same; where they name neither lead nor message,
+ *   all that they say is the same;
+ * - if they tell no time, but the Message-ID of the event's own e-mail (what was sent, the reply, the
+ *   bounce): the same, without times;
+ * - if they tell neither: all that they say is the same, and the one came within eight hours of the
+ *   other (SL_RETRY_WINDOW), which is longer than Smartlead goes on to repeat a delivery. A change of
+ *   state, which is one of a campaign's status or of a lead's category, must also be the last that
+ *   was told of that campaign or lead, unless both have the same X-Request-Id. And of a webhook that
+ *   was subscribed with categories, a change of category with another X-Request-Id is another one,
+ *   because the change between them may be one that wasn't told.
  *
- * An event that holds no time can only be told from another one by its content, and the same may
- * well happen twice: see the end of this file, and insert.c for changes of state.
+ * Beyond that, X-Request-Id neither makes two events one nor one event two: nobody knows whether it
+ * belongs to the event or to the delivery.
+ *
+ * "All that they say" is the payload but for what differs between two deliveries of one event: which
+ * webhook it was, its name, address and secret, and texts about the campaign's present state. Sent,
+ * open, click and reply of one e-mail share all ids, so the kind is a part of it; several opens differ
+ * in their time, several clicks in time or link.
+ *
+ * The fingerprint has 128 bits: of the event's time, if it has one, and of a SHA-256 over what is named
+ * above. The occurrences of what happens again without a time: occurrence.c.
  *
  * Copyright (c) 2026, the smartlead authors
  */
 #include "smartlead.h"
 
 #include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
 
 #include "webhook/webhook.h"
 
@@ -26,9 +43,9 @@
 
 /* Fields that differ between deliveries of one event. */
 static const char *const volatile_fields[] = {
-	"webhook_id",	 "webhook_name", "webhook_url",			 "secret_key",
-	"metadata",		 "meta",		 "description",			 "campaign_status",
-	"campaign_name", "app_url",		 "ui_master_inbox_link", "links",
+	"webhook_id",			"webhook_name",	   "metadata",		"meta",
+	"description",			"campaign_status", "campaign_name", "app_url",
+	"ui_master_inbox_link", "links",
 };
 
 static bool
@@ -44,133 +61,176 @@ is_volatile(const JsonbValue *name, bool is_status)
 	return false;
 }
 
-static void
-add_bytes(StringInfo data, char tag, const void *bytes, uint32 length)
+/* The payload without its volatile fields. */
+static Jsonb *
+lasting(Jsonb *payload, bool is_status)
 {
-	appendStringInfoChar(data, tag);
+	JsonbIterator	  *iterator;
+	JsonbIteratorToken token;
+	JsonbParseState	  *state = NULL;
+	JsonbValue		   name, value;
+
+	if (!JsonContainerIsObject(&payload->root))
+		return payload;
+	iterator = JsonbIteratorInit(&payload->root);
+	token = JsonbIteratorNext(&iterator, &value, true); /* the object begins */
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	while ((token = JsonbIteratorNext(&iterator, &name, true)) == WJB_KEY)
+	{
+		JsonbIteratorNext(&iterator, &value, true);
+		if (is_volatile(&name, is_status))
+			continue;
+		pushJsonbValue(&state, WJB_KEY, &name);
+		pushJsonbValue(&state, WJB_VALUE, &value);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* ---- what it is made of ---- */
+
+/* One thing that tells the event from others. */
+typedef struct Part
+{
+	const char *name;
+	enum
+	{
+		TEXT,
+		NUMBER,
+		TIME,
+		JSON
+	} type;
+	const char *text;
+	int64		number;
+	Jsonb	   *json;
+} Part;
+
+#define MAX_PARTS 16
+
+typedef struct Parts
+{
+	Part parts[MAX_PARTS];
+	int	 n;
+} Parts;
+
+static Part *
+add_part(Parts *parts, const char *name)
+{
+	Part *part = &parts->parts[parts->n++];
+
+	Assert(parts->n <= MAX_PARTS);
+	memset(part, 0, sizeof(Part));
+	part->name = name;
+	return part;
+}
+
+static void
+add_text(Parts *parts, const char *name, const char *text)
+{
+	Part *part;
+
+	if (text == NULL)
+		return;
+	part = add_part(parts, name);
+	part->type = TEXT;
+	part->text = text;
+}
+
+static void
+add_number(Parts *parts, const char *name, const SlNumber *number)
+{
+	Part *part;
+
+	if (!number->given)
+		return;
+	part = add_part(parts, name);
+	part->type = NUMBER;
+	part->number = number->value;
+}
+
+static void
+add_time(Parts *parts, const char *name, const SlTime *when)
+{
+	Part *part;
+
+	if (!when->given)
+		return;
+	part = add_part(parts, name);
+	part->type = TIME;
+	part->number = when->value;
+}
+
+static void
+add_payload(Parts *parts, const SlEvent *event)
+{
+	Part *part = add_part(parts, "payload");
+
+	part->type = JSON;
+	part->json = lasting(event->payload, event->kind == SL_CAMPAIGN_STATUS_CHANGED);
+}
+
+SlProof
+sl_event_proof(const SlEvent *event)
+{
+	if (event->time.given)
+		return SL_BY_TIME;
+	return event->has_own_message && event->message_id != NULL ? SL_BY_MESSAGE : SL_BY_CONTENT;
+}
+
+/* Does it name somebody or something that it is about? */
+static bool
+has_subject(const SlEvent *event)
+{
+	return event->kind_name != NULL &&
+		   (event->lead_map_id.given || event->lead_id.given || event->lead_email != NULL ||
+			event->stats_id != NULL || event->message_id != NULL);
+}
+
+static void
+list_parts(const SlEvent *event, const char *connection, Parts *parts)
+{
+	parts->n = 0;
+	add_text(parts, "connection", connection);
+	add_text(parts, "kind", event->kind_name);
+	add_number(parts, "campaign_id", &event->campaign_id);
+	add_number(parts, "lead_map_id", &event->lead_map_id);
+	add_number(parts, "lead_id", &event->lead_id);
+	add_text(parts, "lead_email", event->lead_email);
+	add_text(parts, "stats_id", event->stats_id);
+	add_number(parts, "sequence_number", &event->sequence_number);
+	add_text(parts, "message_id", event->message_id);
+	add_time(parts, "event_at", &event->time);
+	if (event->told_time.value != event->time.value)
+		add_time(parts, "event_timestamp", &event->told_time);
+	if (event->kind == SL_EMAIL_LINK_CLICK)
+		add_text(parts, "link", event->link);
+	if (event->kind == SL_LEAD_CATEGORY_UPDATED)
+	{
+		add_number(parts, "category_id", &event->category_id);
+		add_text(parts, "category", event->category);
+	}
+	if (sl_event_proof(event) == SL_BY_CONTENT || !has_subject(event))
+		add_payload(parts, event);
+}
+
+/* ---- as a fingerprint ---- */
+
+static void
+append_bytes(StringInfo data, const void *bytes, uint32 length)
+{
 	appendBinaryStringInfo(data, (const char *) &length, sizeof(length));
 	appendBinaryStringInfo(data, bytes, length);
 }
 
 static void
-add_text(StringInfo data, char tag, const char *text)
+append_part(StringInfo data, const Part *part)
 {
-	if (text != NULL)
-		add_bytes(data, tag, text, strlen(text));
-}
-
-static void
-add_number(StringInfo data, char tag, bool given, int64 number)
-{
-	if (given)
-		add_bytes(data, tag, &number, sizeof(number));
-}
-
-/* One member as text; its name has been read. */
-static void
-add_member(StringInfo data, const JsonbValue *name, const JsonbValue *value)
-{
-	JsonbValue copy = *value;
-	Jsonb	  *member = JsonbValueToJsonb(&copy);
-
-	add_bytes(data, 'n', name->val.string.val, name->val.string.len);
-	add_bytes(data, 'v', VARDATA(member), VARSIZE(member) - VARHDRSZ);
-}
-
-/* The whole payload but for its volatile fields; jsonb keeps members in one order. */
-static void
-add_payload(StringInfo data, Jsonb *payload, bool is_status)
-{
-	JsonbIterator	  *iterator;
-	JsonbIteratorToken token;
-	JsonbValue		   name, value;
-
-	if (!JsonContainerIsObject(&payload->root))
-	{
-		add_bytes(data, 'v', VARDATA(payload), VARSIZE(payload) - VARHDRSZ);
-		return;
-	}
-	iterator = JsonbIteratorInit(&payload->root);
-	token = JsonbIteratorNext(&iterator, &value, true); /* the object begins */
-	while ((token = JsonbIteratorNext(&iterator, &name, true)) == WJB_KEY)
-	{
-		JsonbIteratorNext(&iterator, &value, true);
-		if (!is_volatile(&name, is_status))
-			add_member(data, &name, &value);
-	}
-}
-
-static bool
-is_kind(const SlEvent *event, const char *kind)
-{
-	return event->kind != NULL && strcmp(event->kind, kind) == 0;
-}
-
-bool
-sl_is_timeless_change(const SlEvent *event)
-{
-	if (event->has_time)
-		return false;
-	return (is_kind(event, "CAMPAIGN_STATUS_CHANGED") && event->has_campaign_id) ||
-		   (is_kind(event, "LEAD_CATEGORY_UPDATED") && event->lead_email != NULL);
-}
-
-static void
-add_identity(StringInfo data, const SlEvent *event)
-{
-	bool is_click = is_kind(event, "EMAIL_LINK_CLICK");
-	bool is_category = is_kind(event, "LEAD_CATEGORY_UPDATED");
-
-	add_text(data, 'k', event->kind);
-	add_number(data, 'c', event->has_campaign_id, event->campaign_id);
-	add_number(data, 'm', event->has_lead_map_id, event->lead_map_id);
-	add_number(data, 'l', event->has_lead_id, event->lead_id);
-	add_text(data, 'e', event->lead_email);
-	add_text(data, 's', event->stats_id);
-	add_number(data, '#', event->has_sequence_number, event->sequence_number);
-	add_text(data, 'i', event->message_id);
-	add_number(data, 't', event->has_time, event->event_at);
-	if (is_click)
-		add_text(data, 'u', event->link);
-	if (is_category)
-	{
-		add_number(data, 'g', event->has_category_id, event->category_id);
-		add_text(data, 'G', event->category);
-	}
-}
-
-/*
- * Is there enough in these fields to tell the event from all others? A time with somebody or
- * something that it is about; or a message of one's own, which a reply or a bounce has once.
- */
-static bool
-is_identified(const SlEvent *event)
-{
-	bool has_subject = event->has_lead_map_id || event->has_lead_id || event->lead_email != NULL ||
-					   event->stats_id != NULL || event->message_id != NULL;
-
-	if (event->kind == NULL)
-		return false;
-	if (event->has_time)
-		return has_subject;
-	if (event->message_id != NULL)
-		return is_kind(event, "EMAIL_REPLY") || is_kind(event, "EMAIL_BOUNCE") ||
-			   is_kind(event, "EMAIL_SENT") || is_kind(event, "FIRST_EMAIL_SENT");
-	return has_subject && event->has_sequence_number && is_kind(event, "MANUAL_STEP_REACHED");
-}
-
-/*
- * Without a time, the same content may be a repetition by Smartlead, or the same thing happening
- * again. The request's id tells, if there is one. If not, it is taken as a repetition within the day
- * (UTC) of its receipt, since Smartlead repeats for some hours at most.
- */
-static void
-add_occurrence(StringInfo data, const char *request_id, TimestampTz received_at)
-{
-	if (request_id != NULL)
-		add_text(data, 'r', request_id);
+	append_bytes(data, part->name, strlen(part->name));
+	if (part->type == TEXT)
+		append_bytes(data, part->text, strlen(part->text));
+	else if (part->type == JSON)
+		append_bytes(data, VARDATA(part->json), VARSIZE(part->json) - VARHDRSZ);
 	else
-		add_number(data, 'd', true, received_at / USECS_PER_DAY);
+		append_bytes(data, &part->number, sizeof(part->number));
 }
 
 void
@@ -198,20 +258,71 @@ put_time_first(uint8 *fingerprint, TimestampTz when)
 }
 
 void
-sl_fingerprint(const SlEvent *event, const char *connection, const char *request_id,
-			   TimestampTz received_at, uint8 *fingerprint)
+sl_fingerprint(const SlEvent *event, const char *connection, uint8 *fingerprint)
 {
 	StringInfoData data;
+	Parts		   parts;
 
+	list_parts(event, connection, &parts);
 	initStringInfo(&data);
-	add_text(&data, 'C', connection);
-	add_identity(&data, event);
-	if (!is_identified(event))
-		add_payload(&data, event->payload, is_kind(event, "CAMPAIGN_STATUS_CHANGED"));
-	if (!is_identified(event) && !event->has_time && !sl_is_timeless_change(event))
-		add_occurrence(&data, request_id, received_at);
+	for (int i = 0; i < parts.n; i++)
+		append_part(&data, &parts.parts[i]);
 	sl_fingerprint_of(data.data, data.len, fingerprint);
-	if (event->has_time)
-		put_time_first(fingerprint, event->event_at);
+	if (event->time.given)
+		put_time_first(fingerprint, event->time.value);
 	pfree(data.data);
+}
+
+/* ---- as an object ---- */
+
+static void
+part_value(const Part *part, JsonbValue *value)
+{
+	value->type = jbvString;
+	switch (part->type)
+	{
+		case TEXT:
+			value->val.string.val = unconstify(char *, part->text);
+			break;
+		case NUMBER:
+			value->type = jbvNumeric;
+			value->val.numeric = sl_int64_numeric(part->number);
+			return;
+		case TIME:
+			value->val.string.val = DatumGetCString(
+				DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(part->number)));
+			break;
+		case JSON:
+			if (JB_ROOT_IS_SCALAR(part->json))
+				JsonbExtractScalar(&part->json->root, value);
+			else
+			{
+				value->type = jbvBinary;
+				value->val.binary.data = &part->json->root;
+				value->val.binary.len = VARSIZE(part->json) - VARHDRSZ;
+			}
+			return;
+	}
+	value->val.string.len = strlen(value->val.string.val);
+}
+
+Jsonb *
+sl_fingerprint_parts(const SlEvent *event, const char *connection)
+{
+	JsonbParseState *state = NULL;
+	Parts			 parts;
+
+	list_parts(event, connection, &parts);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < parts.n; i++)
+	{
+		JsonbValue name = {.type = jbvString}, value;
+
+		name.val.string.val = unconstify(char *, parts.parts[i].name);
+		name.val.string.len = strlen(parts.parts[i].name);
+		part_value(&parts.parts[i], &value);
+		pushJsonbValue(&state, WJB_KEY, &name);
+		pushJsonbValue(&state, WJB_VALUE, &value);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }

@@ -11,7 +11,6 @@
 
 #include "access/table.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "commands/sequence.h"
@@ -81,76 +80,55 @@ sl_events_name(void)
 	return quote_qualified_identifier(get_namespace_name(schema), TABLE);
 }
 
+const char *
+sl_events_schema(void)
+{
+	return quote_identifier(get_namespace_name(get_rel_namespace(existing_relation())));
+}
+
 bool
 sl_may_be_known_event(const ErrorData *error)
 {
 	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->constraint_name != NULL &&
-		   (strcmp(error->constraint_name, "smartlead_events_fingerprint") == 0 ||
-			strcmp(error->constraint_name, "smartlead_events_request_id") == 0) &&
+		   strcmp(error->constraint_name, "smartlead_events_fingerprint") == 0 &&
 		   error->table_name != NULL && strcmp(error->table_name, TABLE) == 0;
 }
 
 /* ---- what is known already ---- */
 
 static bool
-same_text(const SlEventRow *a, const SlEventRow *b, SlEventColumn column)
-{
-	return !a->nulls[column - 1] && !b->nulls[column - 1] &&
-		   DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, a->values[column - 1],
-												b->values[column - 1]));
-}
-
-static bool
 same_event(const SlEventRow *a, const SlEventRow *b)
 {
-	return memcmp(a->fingerprint, b->fingerprint, SL_FINGERPRINT_LENGTH) == 0 ||
-		   (same_text(a, b, SL_EVENT_REQUEST_ID) && same_text(a, b, SL_EVENT_CONNECTION));
+	return memcmp(a->fingerprint, b->fingerprint, SL_FINGERPRINT_LENGTH) == 0;
 }
 
 static ArrayType *
-column_array(const SlEventRow *rows, int n, SlEventColumn column, Oid type)
+fingerprints(const SlEventRow *rows, int n)
 {
 	Datum *values = palloc(sizeof(Datum) * n);
-	bool  *nulls = palloc(sizeof(bool) * n);
-	int	   lower = 1;
-	int16  length;
-	bool   by_value;
-	char   alignment;
 
 	for (int i = 0; i < n; i++)
-	{
-		values[i] = rows[i].values[column - 1];
-		nulls[i] = rows[i].nulls[column - 1];
-	}
-	get_typlenbyvalalign(type, &length, &by_value, &alignment);
-	return construct_md_array(values, nulls, 1, &n, &lower, type, length, by_value, alignment);
+		values[i] = rows[i].values[SL_EVENT_FINGERPRINT - 1];
+	return construct_array(values, n, UUIDOID, SL_FINGERPRINT_LENGTH, false, TYPALIGN_CHAR);
 }
 
 /* Marks those that are in the table, whatever row security lets the current user see of it. */
 static void
 look_up(const SlEventRow *rows, int n, bool *known)
 {
-	Oid	  types[] = {UUIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID};
-	Datum values[lengthof(types)];
-	char *name = sl_events_name();
-	bool  is_null;
-
+	Oid			  type = UUIDARRAYOID;
+	Datum		  value = PointerGetDatum(fingerprints(rows, n));
+	char		 *name = sl_events_name();
+	bool		  is_null;
 	SlUserContext caller;
 
-	values[0] = PointerGetDatum(column_array(rows, n, SL_EVENT_FINGERPRINT, UUIDOID));
-	values[1] = PointerGetDatum(column_array(rows, n, SL_EVENT_REQUEST_ID, TEXTOID));
-	values[2] = PointerGetDatum(column_array(rows, n, SL_EVENT_CONNECTION, TEXTOID));
 	sl_become_owner(existing_relation(), &caller);
 	if (SPI_execute_with_args(
-			psprintf("SELECT a.n FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2),"
-					 " pg_catalog.unnest($3)) WITH ORDINALITY AS a(fingerprint, request_id,"
-					 " connection, n) WHERE EXISTS (SELECT FROM %s e WHERE e.fingerprint"
-					 " OPERATOR(pg_catalog.=) a.fingerprint) OR EXISTS (SELECT FROM %s e WHERE"
-					 " e.request_id OPERATOR(pg_catalog.=) a.request_id COLLATE pg_catalog.\"C\""
-					 " AND"
-					 " e.connection OPERATOR(pg_catalog.=) a.connection)",
-					 name, name),
-			lengthof(types), types, values, NULL, false, 0) != SPI_OK_SELECT)
+			psprintf("SELECT a.n FROM pg_catalog.unnest($1) WITH ORDINALITY AS a(fingerprint, n)"
+					 " WHERE EXISTS (SELECT FROM %s e WHERE e.fingerprint OPERATOR(pg_catalog.=)"
+					 " a.fingerprint)",
+					 name),
+			1, &type, &value, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look events up");
 	sl_become_oneself(&caller);
 	for (uint64 i = 0; i < SPI_processed; i++)

@@ -1,141 +1,175 @@
 /*
  * webhook/payload.c
- *		From a webhook's body to the columns of an event.
+ *		From a webhook's body to events, and from an event's payload to its columns.
  *
- * Smartlead's classic events are flat; its documentation also has an envelope with nested lead,
- * reply and link, one with type and created_at, and older names of fields and of event types.
- * Automation tools put the whole under "body". Each column is the first of a list of places that
- * holds something of use; a place that holds something else than expected is passed over, since the
- * whole payload is kept anyway.
+ * What the names mean stands in fields.c; here is how its table is read.
  *
  * Copyright (c) 2026, the smartlead authors
  */
 #include "smartlead.h"
 
+#include <ctype.h>
+#include <math.h>
+
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 
-#include "webhook/webhook.h"
+#include "json/json.h"
+#include "webhook/fields.h"
 
-/* An array of more elements than this is kept as one event. */
-#define MAX_ELEMENTS 1000
+/* A body of more events than this is kept as one. */
+#define MAX_EVENTS 1000
+
+/* An envelope may hold another one, but not for ever. */
+#define MAX_ENVELOPES 4
+
+/* JSON texts within JSON may have as many levels as a body. */
+#define MAX_JSON_DEPTH 256
+
+#define MAX_KEYS 3	  /* in a path */
+#define MAX_PARTS 2	  /* of what is put together */
+#define MAX_PLACES 12 /* in a list of them */
 
 /* From 1970, where Unix counts from, to 2000, where PostgreSQL does. */
 #define UNIX_TO_POSTGRES_S ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY)
 
-/* Known spellings of the event types, and the one that subscriptions use. */
-static const struct
-{
-	const char *spelling;
-	const char *kind;
-} kinds[] = {
-	{"EMAIL_SENT", "EMAIL_SENT"},
-	{"SENT", "EMAIL_SENT"},
-	{"FIRST_EMAIL_SENT", "FIRST_EMAIL_SENT"},
-	{"EMAIL_OPEN", "EMAIL_OPEN"},
-	{"EMAIL_OPENED", "EMAIL_OPEN"},
-	{"OPENED", "EMAIL_OPEN"},
-	{"EMAIL_LINK_CLICK", "EMAIL_LINK_CLICK"},
-	{"EMAIL_LINK_CLICKED", "EMAIL_LINK_CLICK"},
-	{"EMAIL_CLICKED", "EMAIL_LINK_CLICK"},
-	{"LINK_CLICKED", "EMAIL_LINK_CLICK"},
-	{"CLICKED", "EMAIL_LINK_CLICK"},
-	{"EMAIL_REPLY", "EMAIL_REPLY"},
-	{"EMAIL_REPLIED", "EMAIL_REPLY"},
-	{"REPLIED", "EMAIL_REPLY"},
-	{"LEAD_REPLIED", "EMAIL_REPLY"},
-	{"LEAD_UNSUBSCRIBED", "LEAD_UNSUBSCRIBED"},
-	{"EMAIL_UNSUBSCRIBED", "LEAD_UNSUBSCRIBED"},
-	{"EMAIL_UNSUBSCRIBE", "LEAD_UNSUBSCRIBED"},
-	{"UNSUBSCRIBED", "LEAD_UNSUBSCRIBED"},
-	{"LEAD_CATEGORY_UPDATED", "LEAD_CATEGORY_UPDATED"},
-	{"EMAIL_BOUNCE", "EMAIL_BOUNCE"},
-	{"EMAIL_BOUNCED", "EMAIL_BOUNCE"},
-	{"BOUNCED", "EMAIL_BOUNCE"},
-	{"CAMPAIGN_STATUS_CHANGED", "CAMPAIGN_STATUS_CHANGED"},
-	{"CAMPAIGN_STATUS_CHANGE", "CAMPAIGN_STATUS_CHANGED"},
-	{"email.account.disconnected", "EMAIL_ACCOUNT_DISCONNECTED"},
-};
+/* ---- the table, made ready for reading ---- */
 
 typedef struct Key
 {
-	const char *text; /* NULL: there is none */
+	const char *text;
 	int			length;
 } Key;
 
-/* A member of the event, or of a member of it, and so on. */
+/* A member of the payload, or of a member of it, and so on. */
+typedef struct Path
+{
+	Key keys[MAX_KEYS];
+	int n;
+} Path;
+
 typedef struct Place
 {
-	Key path[3];
+	Path		parts[MAX_PARTS];
+	int			n_parts;
+	const char *parameter; /* of the URL that is there, with its "="; or NULL */
+	bool		has_address;
+	bool		is_last_word;
 } Place;
 
-/* clang-format off */
-#define KEY(text) {text, sizeof(text) - 1}
-#define AT(a) {{KEY(a)}}
-#define IN(a, b) {{KEY(a), KEY(b)}}
-#define IN_IN(a, b, c) {{KEY(a), KEY(b), KEY(c)}}
-/* clang-format on */
+typedef struct PlaceList
+{
+	Place places[MAX_PLACES];
+	int	  n;
+} PlaceList;
 
-/* Lists of them end with one without a key. */
-typedef const Place Places[12];
+static PlaceList  type_places, secret_places, envelope_places;
+static PlaceList *mark_places;	/* as many as sl_kind_marks */
+static PlaceList *field_places; /* as many as sl_fields */
+static bool		  is_ready = false;
 
-static Places event_type_places = {AT("event_type"), AT("event"), AT("eventType"), AT("type")};
-static Places campaign_id_places = {AT("campaign_id"), IN("data", "campaign_id")};
-static Places campaign_name_places = {AT("campaign_name")};
-static Places client_id_places = {AT("client_id")};
-static Places lead_id_places = {AT("sl_email_lead_id"), AT("lead_id"), IN("lead", "id")};
-static Places lead_map_id_places = {AT("sl_email_lead_map_id"), AT("email_lead_map_id"),
-									AT("lead_map_id")};
-static Places lead_email_places = {
-	AT("sl_lead_email"),	  IN("leadCorrespondence", "targetLeadEmail"),
-	AT("lead_email"),		  IN("lead", "email"),
-	IN("lead_data", "email"), AT("to_email")};
-static Places lead_name_places = {AT("lead_name"), AT("to_name"), IN("lead", "first_name"),
-								  AT("lead_first_name")};
-static Places from_email_places = {AT("from_email"), AT("from"), AT("email_account"),
-								   AT("sender_detail")};
-static Places to_email_places = {AT("to_email"), AT("to")};
-static Places sequence_number_places = {AT("sequence_number"), AT("current_sequence"),
-										AT("current_sequence_number")};
-static Places subject_places = {AT("subject"), AT("custom_subject"), IN("reply", "subject")};
-static Places stats_id_places = {AT("stats_id")};
-static Places link_places = {AT("link_clicked"), AT("link_details"), IN("link", "url"), AT("link")};
-static Places category_places = {IN("lead_category", "new_name"), AT("category"),
-								 IN_IN("lead_data", "category", "name")};
-static Places category_id_places = {IN("lead_category", "new_id"), AT("lead_category_id"),
-									AT("category_id"), AT("reply_category")};
-static Places reply_text_places = {IN("reply_message", "text"), AT("preview_text"),
-								   AT("visible_text"), IN("reply", "body"), AT("reply_body")};
-static Places secret_key_places = {AT("secret_key")};
+static void
+ready_path(char *text, Path *path)
+{
+	char *rest = text, *name;
 
-/* An event's own message: a reply's, a bounce's, else the one that was sent. */
-static Places message_id_places = {IN("reply_message", "message_id"),
-								   IN("reply", "message_id"),
-								   IN("bounce_message", "message_id"),
-								   AT("bounce_reply_message_id"),
-								   AT("message_id"),
-								   IN("sent_message", "message_id"),
-								   IN("sent_message", "id")};
+	while ((name = strsep(&rest, ".")) != NULL)
+	{
+		if (path->n == MAX_KEYS)
+			elog(ERROR, "a place in a payload has too many members");
+		path->keys[path->n].text = name;
+		path->keys[path->n++].length = strlen(name);
+	}
+}
 
-static Places time_places = {AT("event_timestamp"), AT("timestamp"), AT("created_at")};
-static Places sent_time_places = {AT("time_sent"), IN("sent_message", "time")};
-static Places open_time_places = {AT("time_opened"), AT("opened_at")};
-static Places click_time_places = {AT("time_clicked"), IN("link", "clicked_at")};
-static Places reply_time_places = {AT("time_replied"), IN("reply_message", "time"),
-								   IN("reply", "received_at")};
-static Places bounce_time_places = {IN("bounce_message", "time"), AT("time_bounced")};
+static void
+ready_place(char *text, Place *place)
+{
+	size_t length = strlen(text);
+	char  *rest = text, *part;
+	char  *parameter = strchr(text, '?');
+
+	if (text[length - 1] == '!')
+		place->is_last_word = true;
+	if (text[length - 1] == '@')
+		place->has_address = true;
+	if (place->is_last_word || place->has_address)
+		text[length - 1] = '\0';
+	if (parameter != NULL)
+	{
+		*parameter = '\0';
+		place->parameter = psprintf("%s=", parameter + 1);
+	}
+	while ((part = strsep(&rest, "+")) != NULL)
+	{
+		if (place->n_parts == MAX_PARTS)
+			elog(ERROR, "a place in a payload has too many parts");
+		ready_path(part, &place->parts[place->n_parts++]);
+	}
+}
+
+static void
+ready_list(const char *text, PlaceList *list)
+{
+	char *rest = pstrdup(text), *place;
+
+	while ((place = strsep(&rest, " ")) != NULL)
+	{
+		if (list->n == MAX_PLACES)
+			elog(ERROR, "a field has too many places");
+		ready_place(place, &list->places[list->n++]);
+	}
+}
+
+static void
+make_ready(void)
+{
+	MemoryContext caller;
+	int			  n;
+
+	if (is_ready)
+		return;
+	caller = MemoryContextSwitchTo(TopMemoryContext);
+	ready_list(sl_type_places, &type_places);
+	ready_list(sl_secret_places, &secret_places);
+	ready_list(sl_envelopes, &envelope_places);
+	for (n = 0; sl_kind_marks[n].place != NULL; n++)
+		;
+	mark_places = palloc0(sizeof(PlaceList) * n);
+	for (int i = 0; i < n; i++)
+		ready_list(sl_kind_marks[i].place, &mark_places[i]);
+	for (n = 0; sl_fields[n].places != NULL; n++)
+		;
+	field_places = palloc0(sizeof(PlaceList) * n);
+	for (int i = 0; i < n; i++)
+		ready_list(sl_fields[i].places, &field_places[i]);
+	MemoryContextSwitchTo(caller);
+	is_ready = true;
+}
+
+/* ---- finding ---- */
+
+/* Where an event's fields are looked for. */
+typedef struct Sources
+{
+	const JsonbValue *payload;
+	const JsonbValue *data; /* or NULL */
+} Sources;
 
 /* The members are sorted, by length and then by bytes. */
-static const JsonbValue *
+static JsonbValue *
 find_member(const JsonbValue *object, const Key *key)
 {
 	int low = 0, high = object->type == jbvObject ? object->val.object.nPairs : 0;
 
 	while (low < high)
 	{
-		int				 middle = (low + high) / 2;
-		const JsonbPair *pair = &object->val.object.pairs[middle];
-		int				 order = key->length - pair->key.val.string.len;
+		int		   middle = (low + high) / 2;
+		JsonbPair *pair = &object->val.object.pairs[middle];
+		int		   order = key->length - pair->key.val.string.len;
 
 		if (order == 0)
 			order = memcmp(key->text, pair->key.val.string.val, key->length);
@@ -149,21 +183,63 @@ find_member(const JsonbValue *object, const Key *key)
 	return NULL;
 }
 
+/* A list's first element; anything else is itself. NULL: the list is empty. */
 static const JsonbValue *
-find_place(const JsonbValue *root, const Place *place)
+first_of(const JsonbValue *value)
 {
-	for (int i = 0; i < lengthof(place->path) && place->path[i].text != NULL && root != NULL; i++)
-		root = find_member(root, &place->path[i]);
-	return root;
+	if (value->type != jbvArray)
+		return value;
+	return value->val.array.nElems > 0 ? &value->val.array.elems[0] : NULL;
 }
 
-/* A scalar's text; of a list, its first element's. NULL: empty, or nothing of the sort. */
+static const JsonbValue *
+find_path(const JsonbValue *root, const Path *path)
+{
+	for (int i = 0; i < path->n && root != NULL; i++)
+		if ((root = first_of(root)) != NULL)
+			root = find_member(root, &path->keys[i]);
+	return root == NULL ? NULL : first_of(root);
+}
+
+/* ---- reading ---- */
+
+static bool
+is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* A text of that length without the blanks around it; NULL: nothing is left. */
+static char *
+trimmed(const char *text, size_t length)
+{
+	while (length > 0 && is_space(text[length - 1]))
+		length--;
+	while (length > 0 && is_space(*text))
+	{
+		text++;
+		length--;
+	}
+	return length == 0 ? NULL : pnstrdup(text, length);
+}
+
+/* Blanks alone? */
+static bool
+is_blank(const JsonbValue *text)
+{
+	for (int i = 0; i < text->val.string.len; i++)
+		if (!is_space(text->val.string.val[i]))
+			return false;
+	return true;
+}
+
+/* A scalar's text. NULL: blank, or nothing of the sort. */
 static char *
 value_text(const JsonbValue *value)
 {
-	if (value->type == jbvArray && value->val.array.nElems > 0)
-		value = &value->val.array.elems[0];
-	if (value->type == jbvString && value->val.string.len > 0)
+	if (value == NULL)
+		return NULL;
+	if (value->type == jbvString && !is_blank(value))
 		return pnstrdup(value->val.string.val, value->val.string.len);
 	if (value->type == jbvNumeric)
 		return DatumGetCString(
@@ -171,30 +247,89 @@ value_text(const JsonbValue *value)
 	return NULL;
 }
 
-static char *
-text_at(const JsonbValue *root, Places places)
+static bool
+is_address_character(char c)
 {
-	for (const Place *place = places; place->path[0].text != NULL; place++)
-	{
-		const JsonbValue *value = find_place(root, place);
-		char			 *text = value == NULL ? NULL : value_text(value);
+	return isalnum((unsigned char) c) || strchr(".!#$%&'*+/=?^_`{|}~-@", c) != NULL;
+}
 
-		if (text != NULL)
-			return text;
+/* The first e-mail address in a text; NULL: there is none. */
+static char *
+address_within(const char *text)
+{
+	const char *start, *end, *at;
+
+	for (at = strchr(text, '@'); at != NULL; at = strchr(at + 1, '@'))
+	{
+		for (start = at; start > text && start[-1] != '@' && is_address_character(start[-1]);)
+			start--;
+		for (end = at + 1; isalnum((unsigned char) *end) || *end == '-' || *end == '.';)
+			end++;
+		while (end > at && end[-1] == '.')
+			end--;
+		if (start < at && end > at + 1)
+			return pnstrdup(start, end - start);
 	}
 	return NULL;
 }
 
-/* The text of the scalar at a place; NULL: there is none. */
+/* The value of a URL's parameter, up to the next one. */
 static char *
-scalar_at(const JsonbValue *root, const Place *place)
+parameter_of(const char *url, const char *parameter)
 {
-	const JsonbValue *value = find_place(root, place);
+	const char *at;
 
-	return value == NULL || value->type == jbvArray ? NULL : value_text(value);
+	for (at = strstr(url, parameter); at != NULL; at = strstr(at + 1, parameter))
+		if (at > url && (at[-1] == '?' || at[-1] == '&'))
+			return trimmed(at + strlen(parameter), strcspn(at + strlen(parameter), "&#"));
+	return NULL;
 }
 
-/* A whole number from a number or from digits in a string. */
+/* What is at a place of one source; *found is set if there is a text or number there, or null. */
+static char *
+text_in(const JsonbValue *source, const Place *place, bool *found)
+{
+	char *text = NULL;
+
+	for (int i = 0; i < place->n_parts; i++)
+	{
+		const JsonbValue *value = find_path(source, &place->parts[i]);
+		char			 *part = value_text(value);
+
+		if (value != NULL && value->type <= jbvNumeric)
+			*found = true;
+		if (part != NULL)
+			text = text == NULL ? part : psprintf("%s %s", text, part);
+	}
+	if (text != NULL && place->parameter != NULL)
+		return parameter_of(text, place->parameter);
+	if (text != NULL && place->has_address)
+		return address_within(text);
+	return text;
+}
+
+/* "Name <address>" apart; what has no such form is an address. Either may be NULL then. */
+static void
+split_address(const char *text, char **name, char **address)
+{
+	const char *open = strrchr(text, '<');
+	const char *close = open == NULL ? NULL : strchr(open, '>');
+	size_t		length;
+
+	*name = NULL;
+	if (close == NULL)
+	{
+		*address = trimmed(text, strlen(text));
+		return;
+	}
+	*address = trimmed(open + 1, close - open - 1);
+	*name = trimmed(text, open - text);
+	length = *name == NULL ? 0 : strlen(*name);
+	if (length > 1 && (*name)[0] == '"' && (*name)[length - 1] == '"')
+		*name = trimmed(*name + 1, length - 2);
+}
+
+/* A whole number from a number or from digits in a string; "7.0" is one. */
 static bool
 whole_number(const char *text, int64 *number)
 {
@@ -202,145 +337,368 @@ whole_number(const char *text, int64 *number)
 
 	errno = 0;
 	*number = strtoll(text, &end, 10);
-	return errno == 0 && end != text && *end == '\0';
+	if (errno != 0 || end == text)
+		return false;
+	if (*end == '.')
+		end += 1 + strspn(end + 1, "0");
+	while (is_space(*end))
+		end++;
+	return *end == '\0';
+}
+
+/* Seconds or milliseconds since 1970. False: no number, or of a time that can't be meant. */
+static bool
+unix_time(const char *text, TimestampTz *when)
+{
+	double number;
+
+	if (text[strspn(text, "0123456789.")] != '\0')
+		return false;
+	number = strtod(text, NULL);
+	if (number < 1e8 || number > 1e14)
+		return false;
+	if (number > 1e11)
+		*when = ((int64) number - UNIX_TO_POSTGRES_S * 1000) * 1000;
+	else
+		*when = (int64) rint(number * USECS_PER_SEC) - UNIX_TO_POSTGRES_S * USECS_PER_SEC;
+	return true;
 }
 
 static bool
-number_at(const JsonbValue *root, Places places, int64 *number)
+read_time(const char *text, TimestampTz *when)
 {
-	for (const Place *place = places; place->path[0].text != NULL; place++)
-	{
-		char *text = scalar_at(root, place);
+	char *bare = trimmed(text, strlen(text));
 
-		if (text != NULL && whole_number(text, number))
+	if (bare == NULL)
+		return false;
+	return unix_time(bare, when) || (sl_parse_timestamptz(bare, when) && IS_VALID_TIMESTAMP(*when));
+}
+
+/* Keeps what a text says as a field of the event. False: it is nothing of the sort. */
+static bool
+keep(SlEvent *event, const SlField *field, char *text)
+{
+	void *where = (char *) event + field->offset;
+	char *name, *address;
+
+	switch (field->reading)
+	{
+		case SL_READ_NUMBER:
+			return ((SlNumber *) where)->given = whole_number(text, &((SlNumber *) where)->value);
+		case SL_READ_TIME:
+			return ((SlTime *) where)->given = read_time(text, &((SlTime *) where)->value);
+		case SL_READ_ADDRESS:
+		case SL_READ_OTHERS_ADDRESS:
+			split_address(text, &name, &address);
+			if (field->reading == SL_READ_OTHERS_ADDRESS && address != NULL &&
+				event->from_email != NULL && pg_strcasecmp(address, event->from_email) == 0)
+				address = NULL;
+			*(char **) where = address;
+			return address != NULL;
+		case SL_READ_NAME:
+			split_address(text, &name, &address);
+			*(char **) where = name;
+			return name != NULL;
+		default:
+			*(char **) where = text;
 			return true;
 	}
-	return false;
 }
 
-/* An ISO 8601 time, or seconds or milliseconds since 1970. */
+/* Tries a field's places. True: that was the last word on it. */
 static bool
-time_at(const JsonbValue *root, Places places, TimestampTz *when)
+read_field(const Sources *sources, SlEvent *event, const SlField *field, const PlaceList *list)
 {
-	int64 number;
-
-	for (const Place *place = places; place->path[0].text != NULL; place++)
+	for (int i = 0; i < list->n; i++)
 	{
-		char *text = scalar_at(root, place);
+		const JsonbValue *const in[] = {sources->payload, sources->data};
 
-		if (text == NULL)
-			continue;
-		if (whole_number(text, &number))
+		for (int j = 0; j < lengthof(in) && in[j] != NULL; j++)
 		{
-			if (number < INT64CONST(100000000) || number > INT64CONST(100000000000000))
-				continue;
-			if (number > INT64CONST(100000000000))
-				*when = (number - UNIX_TO_POSTGRES_S * 1000) * 1000;
-			else
-				*when = (number - UNIX_TO_POSTGRES_S) * USECS_PER_SEC;
-			return true;
+			bool  found = false;
+			char *text = text_in(in[j], &list->places[i], &found);
+
+			if (text != NULL && keep(event, field, text))
+				return true;
+			if (found && text == NULL && list->places[i].is_last_word)
+				return true;
 		}
-		if (sl_parse_timestamptz(text, when) && IS_VALID_TIMESTAMP(*when))
-			return true;
 	}
 	return false;
+}
+
+static char *
+first_text(const JsonbValue *source, const PlaceList *list)
+{
+	for (int i = 0; i < list->n; i++)
+	{
+		bool  found = false;
+		char *text = text_in(source, &list->places[i], &found);
+
+		if (text != NULL)
+			return text;
+	}
+	return NULL;
+}
+
+/* ---- kinds ---- */
+
+static bool
+is_separator(char c)
+{
+	return is_space(c) || c == '_' || c == '-' || c == '.';
+}
+
+/* Does the text spell the name, which ends with a blank or the string? */
+static bool
+spells(const char *text, const char *name)
+{
+	for (;; text++, name++)
+	{
+		while (is_separator(*text))
+			text++;
+		while (*name == '_')
+			name++;
+		if (*name == '\0' || *name == ' ')
+			return *text == '\0';
+		if (pg_ascii_toupper((unsigned char) *text) != *name)
+			return false;
+	}
+}
+
+/* The first spelling of a kind. */
+static const char *
+kind_name(SlEventKind kind)
+{
+	static char names[SL_N_KINDS][48];
+
+	for (const SlKindSpelling *known = sl_kind_spellings; known->spellings != NULL; known++)
+		if (known->kind == kind && names[kind][0] == '\0')
+			memcpy(names[kind], known->spellings, strcspn(known->spellings, " "));
+	return kind == SL_UNKNOWN_KIND ? NULL : names[kind];
+}
+
+/* An unknown type, as if it were one of Smartlead's: in capitals, with underscores. */
+static char *
+capitals(const char *text)
+{
+	char *copy = trimmed(text, strlen(text));
+
+	for (char *c = copy; c != NULL && *c != '\0'; c++)
+		*c = is_separator(*c) ? '_' : pg_ascii_toupper((unsigned char) *c);
+	return copy;
 }
 
 const char *
-sl_event_kind(const char *event_type)
+sl_event_kind(const char *event_type, SlEventKind *kind)
 {
-	for (int i = 0; event_type != NULL && i < lengthof(kinds); i++)
-		if (strcmp(kinds[i].spelling, event_type) == 0)
-			return kinds[i].kind;
-	return event_type;
+	*kind = SL_UNKNOWN_KIND;
+	if (event_type == NULL)
+		return NULL;
+	for (const SlKindSpelling *known = sl_kind_spellings; known->spellings != NULL; known++)
+		for (const char *name = known->spellings; name != NULL; name = strchr(name, ' '))
+		{
+			name += *name == ' ';
+			if (!spells(event_type, name))
+				continue;
+			*kind = known->kind;
+			return kind_name(known->kind);
+		}
+	return capitals(event_type);
 }
 
+/* What a payload is about that tells no type. */
+static SlEventKind
+marked_kind(const JsonbValue *payload)
+{
+	bool found = false;
+
+	for (int i = 0; sl_kind_marks[i].place != NULL; i++)
+		if (text_in(payload, &mark_places[i].places[0], &found) != NULL)
+			return sl_kind_marks[i].kind;
+	return SL_UNKNOWN_KIND;
+}
+
+/* The kind of a payload; *type is what it says, or NULL. */
+static const char *
+payload_kind(const JsonbValue *payload, char **type, SlEventKind *kind)
+{
+	const char *name;
+
+	*type = first_text(payload, &type_places);
+	name = sl_event_kind(*type, kind);
+	if (name != NULL)
+		return name;
+	*kind = marked_kind(payload);
+	return kind_name(*kind);
+}
+
+/* ---- envelopes ---- */
+
+/* The value in a text that holds JSON; NULL: it holds none. */
+static JsonbValue *
+open_text(const JsonbValue *text)
+{
+	char *copy = trimmed(text->val.string.val, text->val.string.len);
+	char *utf8;
+
+	if (copy == NULL || (*copy != '{' && *copy != '['))
+		return NULL;
+	utf8 = pg_server_to_any(copy, strlen(copy), PG_UTF8);
+	if (!sl_json_guard(utf8, strlen(utf8), MAX_JSON_DEPTH))
+		return NULL;
+	return sl_json_build(utf8, strlen(utf8));
+}
+
+/* A member, opened if it is a text; NULL: neither an object nor a list. */
+static JsonbValue *
+open_member(const JsonbValue *object, const Path *path)
+{
+	JsonbValue *member = find_member(object, &path->keys[0]);
+
+	if (member != NULL && member->type == jbvString)
+		member = open_text(member);
+	if (member == NULL || (member->type != jbvObject && member->type != jbvArray))
+		return NULL;
+	return member;
+}
+
+/*
+ * Is what an envelope would hold rather the event than the envelope itself? When it is of a known
+ * kind; or when only it has a type; or when neither has, but it is the body of a request.
+ */
 static bool
-is_kind(const SlEvent *event, const char *kind)
+is_event_within(const JsonbValue *inner, const char *outer_type, bool is_body)
 {
-	return event->kind != NULL && strcmp(event->kind, kind) == 0;
+	const JsonbValue *event = first_of(inner);
+	SlEventKind		  kind;
+	char			 *type;
+
+	if (event == NULL || event->type != jbvObject)
+		return false;
+	payload_kind(event, &type, &kind);
+	if (kind != SL_UNKNOWN_KIND)
+		return true;
+	return outer_type == NULL && (type != NULL || (is_body && inner->type == jbvObject));
 }
 
-/* Older events have a field for each kind of time; a bounce's time_sent is not the bounce's. */
-static void
-read_time(const JsonbValue *root, TimestampTz received_at, SlEvent *event)
+/* What is inside the envelope that an automation tool has put around the event; NULL: there is none. */
+static JsonbValue *
+unwrap(const JsonbValue *payload)
 {
-	event->has_time = time_at(root, time_places, &event->event_at);
-	if (event->has_time)
-		return;
-	if (is_kind(event, "EMAIL_REPLY") || is_kind(event, "UNTRACKED_REPLIES"))
-		event->has_time = time_at(root, reply_time_places, &event->event_at);
-	else if (is_kind(event, "EMAIL_LINK_CLICK"))
-		event->has_time = time_at(root, click_time_places, &event->event_at);
-	else if (is_kind(event, "EMAIL_OPEN"))
-		event->has_time = time_at(root, open_time_places, &event->event_at);
-	else if (is_kind(event, "EMAIL_SENT") || is_kind(event, "FIRST_EMAIL_SENT"))
-		event->has_time = time_at(root, sent_time_places, &event->event_at);
-	else if (is_kind(event, "EMAIL_BOUNCE"))
-		event->has_time = time_at(root, bounce_time_places, &event->event_at);
-	if (!event->has_time)
-		event->event_at = received_at;
+	SlEventKind kind;
+	char	   *type;
+
+	if (payload->type != jbvObject)
+		return NULL;
+	payload_kind(payload, &type, &kind);
+	if (kind != SL_UNKNOWN_KIND)
+		return NULL;
+	for (int i = 0; i < envelope_places.n; i++)
+	{
+		JsonbValue *inner = open_member(payload, &envelope_places.places[i].parts[0]);
+
+		if (inner != NULL && is_event_within(inner, type, i == 0))
+			return inner;
+	}
+	return NULL;
+}
+
+/* The events that are being gathered. */
+typedef struct Gathering
+{
+	SlPayload *payloads;
+	int		   n, capacity;
+} Gathering;
+
+static void gather_list(Gathering *gathering, JsonbValue *list, const char *secret_key, int depth);
+
+static void
+gather_one(Gathering *gathering, JsonbValue *value, const char *secret_key)
+{
+	if (gathering->n == gathering->capacity)
+	{
+		gathering->capacity *= 2;
+		gathering->payloads =
+			repalloc(gathering->payloads, sizeof(SlPayload) * gathering->capacity);
+	}
+	gathering->payloads[gathering->n].value = value;
+	gathering->payloads[gathering->n++].secret_key = secret_key;
+}
+
+/* An event, or an envelope or several with one or a list in it. The innermost secret counts. */
+static void
+gather(Gathering *gathering, JsonbValue *value, const char *secret_key, int depth)
+{
+	char	   *secret = value->type == jbvObject ? first_text(value, &secret_places) : NULL;
+	JsonbValue *inner = depth < MAX_ENVELOPES ? unwrap(value) : NULL;
+
+	if (secret != NULL)
+		secret_key = secret;
+	if (inner == NULL)
+		gather_one(gathering, value, secret_key);
+	else if (inner->type == jbvObject)
+		gather(gathering, inner, secret_key, depth + 1);
+	else
+		gather_list(gathering, inner, secret_key, depth + 1);
+}
+
+static void
+gather_list(Gathering *gathering, JsonbValue *list, const char *secret_key, int depth)
+{
+	if (gathering->n + list->val.array.nElems > MAX_EVENTS)
+		gather_one(gathering, list, secret_key);
+	else
+		for (int i = 0; i < list->val.array.nElems; i++)
+			gather(gathering, &list->val.array.elems[i], secret_key, depth);
+}
+
+/* ---- the public surface ---- */
+
+int
+sl_payload_split(JsonbValue *whole, SlPayload **payloads)
+{
+	Gathering gathering = {palloc(sizeof(SlPayload) * 4), 0, 4};
+
+	make_ready();
+	if (whole->type == jbvArray)
+		gather_list(&gathering, whole, NULL, 0);
+	else
+		gather(&gathering, whole, NULL, 0);
+	*payloads = gathering.payloads;
+	return gathering.n;
 }
 
 void
-sl_payload_read(JsonbValue *payload, TimestampTz received_at, SlEvent *event)
+sl_payload_read(const SlPayload *payload, SlEvent *event)
 {
-	const JsonbValue *root = payload;
-	int64			  number;
+	Sources sources = {payload->value, NULL};
+	size_t	last_offset = 0;
+	bool	is_done = false;
+	Path	data = {{{"data", 4}}, 1};
 
+	make_ready();
 	memset(event, 0, sizeof(SlEvent));
-	event->secret_key = text_at(root, secret_key_places);
-	sl_secrets_leave_out(payload);
-	event->payload = JsonbValueToJsonb(payload);
-	event->event_at = received_at;
-	if (root->type != jbvObject)
-		return;
-	event->event_type = text_at(root, event_type_places);
-	event->kind = sl_event_kind(event->event_type);
-	read_time(root, received_at, event);
-	event->has_campaign_id = number_at(root, campaign_id_places, &event->campaign_id);
-	event->has_client_id = number_at(root, client_id_places, &event->client_id);
-	event->has_lead_id = number_at(root, lead_id_places, &event->lead_id);
-	event->has_lead_map_id = number_at(root, lead_map_id_places, &event->lead_map_id);
-	event->has_category_id = number_at(root, category_id_places, &event->category_id);
-	event->has_sequence_number = number_at(root, sequence_number_places, &number) &&
-								 number >= PG_INT32_MIN && number <= PG_INT32_MAX;
-	if (event->has_sequence_number)
-		event->sequence_number = (int32) number;
-	event->campaign_name = text_at(root, campaign_name_places);
-	event->lead_email = text_at(root, lead_email_places);
-	event->lead_name = text_at(root, lead_name_places);
-	event->from_email = text_at(root, from_email_places);
-	event->to_email = text_at(root, to_email_places);
-	event->subject = text_at(root, subject_places);
-	event->message_id = text_at(root, message_id_places);
-	event->stats_id = text_at(root, stats_id_places);
-	event->link = text_at(root, link_places);
-	event->category = text_at(root, category_places);
-	event->reply_text = text_at(root, reply_text_places);
-}
+	event->secret_key = payload->secret_key;
+	sl_secrets_leave_out(payload->value);
+	if (payload->value->type == jbvObject)
+	{
+		sources.data = open_member(payload->value, &data);
+		event->kind_name = payload_kind(payload->value, &event->event_type, &event->kind);
+		for (int i = 0; sl_fields[i].places != NULL; i++)
+		{
+			const SlField *field = &sl_fields[i];
 
-/* What is inside an envelope that an automation tool has put around the event. */
-static JsonbValue *
-unwrap(JsonbValue *payload)
-{
-	static const Key  body_key = KEY("body");
-	const JsonbValue *body = find_member(payload, &body_key);
-
-	if (body == NULL || body->type != jbvObject || text_at(payload, event_type_places) != NULL)
-		return payload;
-	return (JsonbValue *) body;
-}
-
-int
-sl_payload_split(const char *body, size_t length, JsonbValue ***payloads)
-{
-	JsonbValue *whole = sl_json_build(body, length);
-	bool		is_list = whole->type == jbvArray && whole->val.array.nElems <= MAX_ELEMENTS;
-	int			n = is_list ? whole->val.array.nElems : 1;
-
-	*payloads = palloc(sizeof(JsonbValue *) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-		(*payloads)[i] = unwrap(is_list ? &whole->val.array.elems[i] : whole);
-	return n;
+			if (i > 0 && field->offset == last_offset && is_done)
+				continue;
+			last_offset = field->offset;
+			is_done = (field->kinds & (UINT32_C(1) << event->kind)) != 0 &&
+					  read_field(&sources, event, field, &field_places[i]);
+			if (is_done && field->is_own_message)
+				event->has_own_message = true;
+		}
+		if (event->sequence_number.value != (int32) event->sequence_number.value)
+			event->sequence_number.given = false;
+	}
+	event->payload = JsonbValueToJsonb(payload->value);
 }

@@ -81,7 +81,8 @@ void
 sl_registry_add(SlWebhook *webhook)
 {
 	Statement insert = {"INSERT INTO %s (subscriber, connection, level, campaign_id, client_id,"
-						" name, event_types, categories) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+						" name, event_types, categories, filtered)"
+						" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 						" RETURNING id"};
 	bool	  is_null;
 
@@ -94,6 +95,7 @@ sl_registry_add(SlWebhook *webhook)
 	text_parameter(&insert, webhook->name);
 	parameter(&insert, TEXTARRAYOID, webhook->event_types != (Datum) 0, webhook->event_types);
 	parameter(&insert, TEXTARRAYOID, webhook->categories != (Datum) 0, webhook->categories);
+	parameter(&insert, BOOLOID, true, BoolGetDatum(webhook->filtered));
 	run(&insert, "smartlead_webhooks", SPI_OK_INSERT_RETURNING);
 	webhook->id = DatumGetInt64(result_column(1, &is_null));
 }

@@ -26,6 +26,7 @@ typedef struct SlWebhook
 	const char *name;
 	Datum		event_types;
 	Datum		categories;
+	bool		filtered; /* the categories were chosen, and are not just all that there were */
 	int64		remote_id;
 	bool		ended;
 } SlWebhook;

@@ -71,7 +71,15 @@ canonical_types(Datum list)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("there is no event to subscribe to")));
 	for (int i = 0; i < n; i++)
-		types[i] = CStringGetTextDatum(sl_event_kind(TextDatumGetCString(types[i])));
+	{
+		SlEventKind kind;
+		const char *name = sl_event_kind(TextDatumGetCString(types[i]), &kind);
+
+		if (name == NULL)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("a type of event must not be empty")));
+		types[i] = CStringGetTextDatum(name);
+	}
 	return PointerGetDatum(construct_array(types, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
@@ -296,6 +304,7 @@ smartlead_subscribe(PG_FUNCTION_ARGS)
 	webhook.campaign_id = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
 	webhook.event_types = canonical_types(PG_GETARG_DATUM(1));
 	webhook.categories = PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2);
+	webhook.filtered = webhook.categories != (Datum) 0;
 	webhook.client_id = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3);
 	webhook.level =
 		choose_level(&webhook, PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4)));

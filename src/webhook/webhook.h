@@ -137,36 +137,75 @@ extern bool sl_token_hash(const char *text, size_t length, uint8 *hash);
 extern void sl_token_make(char *text, uint8 *hash);
 extern bool sl_same_bytes(const void *a, const void *b, size_t length);
 
+/* The kinds of events that Smartlead is known to send. */
+typedef enum SlEventKind
+{
+	SL_UNKNOWN_KIND,
+	SL_EMAIL_SENT,
+	SL_FIRST_EMAIL_SENT,
+	SL_EMAIL_OPEN,
+	SL_EMAIL_LINK_CLICK,
+	SL_EMAIL_REPLY,
+	SL_EMAIL_BOUNCE,
+	SL_LEAD_UNSUBSCRIBED,
+	SL_LEAD_CATEGORY_UPDATED,
+	SL_CAMPAIGN_STATUS_CHANGED,
+	SL_UNTRACKED_REPLIES,
+	SL_MANUAL_STEP_REACHED,
+	SL_EMAIL_ACCOUNT_DISCONNECTED,
+	SL_LINKEDIN_DISCONNECTED,
+	SL_CAMPAIGN_BOUNCE_THRESHOLD_BREACHED,
+	SL_N_KINDS
+} SlEventKind;
+
+typedef struct SlNumber
+{
+	bool  given;
+	int64 value;
+} SlNumber;
+
+typedef struct SlTime
+{
+	bool		given;
+	TimestampTz value;
+} SlTime;
+
 /*
  * An event as columns. Strings are palloc'd in the server's encoding; NULL: the payload has none.
  */
 typedef struct SlEvent
 {
 	char	   *event_type; /* as it came */
-	const char *kind;		/* in the spelling of subscriptions */
-	TimestampTz event_at;
-	bool		has_time; /* event_at is the payload's */
-	bool		has_campaign_id, has_client_id, has_lead_id, has_lead_map_id, has_sequence_number,
-		has_category_id;
-	int64 campaign_id, client_id, lead_id, lead_map_id, category_id;
-	int32 sequence_number;
+	SlEventKind kind;
+	const char *kind_name; /* in the spelling of subscriptions; of an unknown one in capitals */
+	SlTime		time;	   /* when it happened */
+	SlTime		told_time; /* the payload's general time, which may be another one */
+	SlNumber	campaign_id, client_id, lead_id, lead_map_id, sequence_number, category_id;
 	char *campaign_name, *lead_email, *lead_name, *from_email, *to_email, *subject, *message_id,
 		*stats_id, *link, *category, *reply_text;
-	char  *secret_key;
-	Jsonb *payload;
+	bool		has_own_message; /* message_id is that of the event's own e-mail */
+	const char *secret_key;
+	Jsonb	   *payload; /* without secrets */
 } SlEvent;
 
-/* A type in the spelling of subscriptions; an unknown one as it is, the same pointer. */
-extern const char *sl_event_kind(const char *event_type);
+/* A type in the spelling of subscriptions, an unknown one in capitals. NULL: there is none. */
+extern const char *sl_event_kind(const char *event_type, SlEventKind *kind);
 
-/* Reads an event from its payload. In a transaction. */
-extern void sl_payload_read(JsonbValue *payload, TimestampTz received_at, SlEvent *event);
+/* An event's part of a body, and the secret_key of the event or of what it is wrapped in. */
+typedef struct SlPayload
+{
+	JsonbValue *value;
+	const char *secret_key;
+} SlPayload;
 
 /*
- * The events in a body: one, or those of an array. An envelope's "body" is unwrapped. Returns their
- * number.
+ * The events in a body: one, or those of an array; what tools wrap around them is taken off. Returns
+ * their number.
  */
-extern int sl_payload_split(const char *body, size_t length, JsonbValue ***payloads);
+extern int sl_payload_split(JsonbValue *body, SlPayload **payloads);
+
+/* Reads an event from its payload, from which secrets are taken out. In a transaction. */
+extern void sl_payload_read(const SlPayload *payload, SlEvent *event);
 
 /* Takes out of a payload what lets its reader forge events (secrets.c). */
 extern void sl_secrets_leave_out(JsonbValue *payload);
@@ -174,15 +213,24 @@ extern void sl_secrets_leave_out(JsonbValue *payload);
 /* A palloc'ed copy of a JSON text with that overwritten, of the same length; NULL: there is none. */
 extern char *sl_secrets_cover(const char *text, size_t length);
 
-/* What identifies the event among those of a connection. */
-extern void sl_fingerprint(const SlEvent *event, const char *connection, const char *request_id,
-						   TimestampTz received_at, uint8 *fingerprint);
+/* What tells an event from others (fingerprint.c has the rule). */
+typedef enum SlProof
+{
+	SL_BY_TIME,	   /* when it happened */
+	SL_BY_MESSAGE, /* the Message-ID of its own e-mail */
+	SL_BY_CONTENT  /* all that it says, and when it came */
+} SlProof;
+
+extern SlProof sl_event_proof(const SlEvent *event);
+
+/* The fingerprint of an event of a connection; of one without proof, that of its first occurrence. */
+extern void sl_fingerprint(const SlEvent *event, const char *connection, uint8 *fingerprint);
+
+/* What that is made of, as an object. */
+extern Jsonb *sl_fingerprint_parts(const SlEvent *event, const char *connection);
 
 /* The fingerprint of some bytes. */
 extern void sl_fingerprint_of(const void *bytes, size_t length, uint8 *fingerprint);
-
-/* Does the payload tell when a change of state happened? If not, see sl_event_row(). */
-extern bool sl_is_timeless_change(const SlEvent *event);
 
 /* From where an event came. */
 typedef struct SlSource
@@ -235,12 +283,24 @@ typedef struct SlEventRow
 	bool  nulls[SL_N_EVENT_COLUMNS];
 } SlEventRow;
 
+/*
+ * The fingerprint that an event has or would have in the table: another one than sl_fingerprint()'s,
+ * if the same has happened before and can't be told by itself. In a transaction and SPI.
+ */
+extern void sl_event_fingerprint(const SlEvent *event, const SlSource *source, uint8 *fingerprint);
+
+/*
+ * Is it a change of state that can't be told by itself? Its fingerprint is made of the rows before
+ * it, which must be in the table.
+ */
+extern bool sl_is_timeless_change(const SlEvent *event);
+
 /* The row must stay where it is: a value points into it. In a transaction and SPI. */
 extern void sl_event_row(const SlEvent *event, const SlSource *source, SlEventRow *row);
 
 /*
- * Takes those out whose event is there already, in the table or among themselves, by the event or
- * by the request's id. Returns how many are left. In a transaction and SPI.
+ * Takes those out whose event is there already, in the table or among themselves. Returns how many
+ * are left. In a transaction and SPI.
  */
 extern int sl_events_drop_known(SlEventRow *rows, int n);
 
@@ -259,10 +319,11 @@ extern int sl_events_insert(SlEventRow *rows, int n, Oid role, bool limited, int
 extern bool sl_may_be_known_event(const ErrorData *error);
 extern bool sl_event_is_known(SlEventRow *row, const ErrorData *error);
 
-/* The relation, looked up anew after sl_events_forget(), and its name. */
-extern Oid	 sl_events_relation(void);
-extern char *sl_events_name(void);
-extern void	 sl_events_forget(void);
+/* The relation, looked up anew after sl_events_forget(), its name, and its schema's, quoted. */
+extern Oid		   sl_events_relation(void);
+extern char		  *sl_events_name(void);
+extern const char *sl_events_schema(void);
+extern void		   sl_events_forget(void);
 
 /*
  * The limit of time for triggers (limits.c), of the event with that fingerprint, or with NULL of

@@ -99,5 +99,234 @@ is(send_event($url, { body => secretive(secret_key => 'wrong') }), 401, 'S10: a 
 sql("SET ROLE app; SELECT smartlead_secure_webhook($id)");
 forget();
 
+# ---- W1 to W4, W6, W7: columns ----
+
+# A payload, and the columns that it must give: those named here; none of the others is looked at.
+my %sent = (event_type => 'EMAIL_SENT', stats_id => 'st-1', sl_email_lead_id => '77001', sl_email_lead_map_id => 88002,
+	campaign_id => 4400, campaign_name => 'Autumn', client_id => undef, sequence_number => 2, from_email => 'rep@out.example',
+	to_email => 'kim@lab.example', to_name => 'Kim Lee', subject => 'Hi', message_id => '<out-1@out.example>',
+	sent_message => { message_id => '<out-1@out.example>', html => '<p>Hi</p>', text => 'Hi', time => '2026-03-03T09:00:00.000Z' },
+	time_sent => '2026-03-03T09:00:00.000Z', event_timestamp => '2026-03-03T09:00:00.000Z');
+my $step = 100;
+sub but { my ($type, %more) = @_; return { %sent, event_type => $type, sequence_number => $step++, %more } }
+
+my @payloads = (
+	[ 'W1: a live bounce', but('EMAIL_BOUNCE', sl_email_lead_map_id => undef, is_bounced => JSON::PP::true,
+			app_url => 'https://app.smartlead.example/app/master-inbox?action=x&leadMap=88003#top',
+			bounce_reply_message_id => '<ndr-1@lab.example>',
+			bounce_message => { message_id => '<ndr-1@lab.example>', text => '550', time => '2026-03-03T12:30:05.5Z' }),
+		{ event_at => '2026-03-03 12:30:05.5+00', lead_map_id => 88003, lead_id => 77001, message_id => '<ndr-1@lab.example>' } ],
+	[ 'W1: a bounce without its own time', but('EMAIL_BOUNCE', bounce_message => { message_id => '<ndr-2@lab.example>' }),
+		{ event_at => '2026-03-03 09:00:00+00' } ],
+	[ 'W1: a reply with the time of sending', but('EMAIL_REPLY', time_replied => '2026-03-04T10:00:00.1+00:00',
+			reply_message => { message_id => '<re-1@lab.example>', text => 'Yes', time => '2026-03-04T10:00:00.1+00:00' }),
+		{ event_at => '2026-03-04 10:00:00.1+00', message_id => '<re-1@lab.example>', reply_text => 'Yes' } ],
+	[ 'W1: an open', but('EMAIL_OPEN', time_opened => '2026-03-05T08:00:00Z'), { event_at => '2026-03-05 08:00:00+00' } ],
+	[ 'W1: a click', but('EMAIL_LINK_CLICK', time_clicked => '2026-03-05T08:00:01Z', link_clicked => ['https://out.example/a', 'https://out.example/b']),
+		{ event_at => '2026-03-05 08:00:01+00', link => 'https://out.example/a' } ],
+	[ 'W1: an id from the twin of app_url alone', but('EMAIL_OPEN', sl_email_lead_map_id => undef, ui_master_inbox_link => 'https://app.smartlead.example/?leadMap=88004'),
+		{ lead_map_id => 88004 } ],
+	[ 'W1: an empty one', but('EMAIL_OPEN', sl_email_lead_map_id => undef, app_url => 'https://app.smartlead.example/?leadMap='), { lead_map_id => '' } ],
+	[ 'W2: an untracked reply', { event_type => 'UNTRACKED_REPLIES', sender_detail => '"Moss, Ivy" <ivy.moss@new.example> ', visible_text => 'Hello?',
+			reply_message => { text => 'Hello?', html => '<p>Hello?</p>', time => '2026-06-02T09:11:00.000Z' }, event_timestamp => '2026-06-02T09:11:05.000Z' },
+		{ from_email => 'ivy.moss@new.example', reply_text => 'Hello?', lead_email => '', event_at => '2026-06-02 09:11:05+00' } ],
+	[ 'W2: names before addresses', but('EMAIL_OPEN', from_email => 'Rep <rep@out.example>', to_email => ' Kim Lee <kim@lab.example>', to_name => undef),
+		{ from_email => 'rep@out.example', to_email => 'kim@lab.example', lead_email => 'kim@lab.example', lead_name => 'Kim Lee' } ],
+	[ 'W2: blanks around addresses', but('EMAIL_REPLY', sl_lead_email => "\t Kim\@Lab.example\n", from_email => ' rep@out.example '),
+		{ lead_email => 'Kim@Lab.example', from_email => 'rep@out.example' } ],
+	(map { [ "W3: the type $_->[0]", but($_->[0], stats_id => "type $_->[0]"), { event_type => $_->[0], kind => $_->[1] } ] }
+		[ 'email_replied', 'EMAIL_REPLY' ], [ 'Email Replied', 'EMAIL_REPLY' ], [ 'email-replied', 'EMAIL_REPLY' ], [ 'emailReplied', 'EMAIL_REPLY' ],
+		[ 'lead_replied', 'EMAIL_REPLY' ], [ 'Email Link Clicked', 'EMAIL_LINK_CLICK' ], [ 'email.opened', 'EMAIL_OPEN' ], [ 'Lead Unsubscribed', 'LEAD_UNSUBSCRIBED' ],
+		[ 'bounced', 'EMAIL_BOUNCE' ], [ 'campaign_status_change', 'CAMPAIGN_STATUS_CHANGED' ], [ 'linkedin-disconnected', 'LINKEDIN_DISCONNECTED' ],
+		[ 'Something new', 'SOMETHING_NEW' ]),
+	[ 'W4: incoming_message', { event_type => 'EMAIL_REPLY', to_email => 'kim@lab.example', campaign_id => 1, stats_id => 'in',
+			incoming_message => { message_id => '<in@lab.example>', text => 'a word' } },
+		{ reply_text => 'a word', message_id => '<in@lab.example>', lead_email => 'kim@lab.example' } ],
+	[ 'W4: nested lead and reply', { event => 'EMAIL_REPLIED', campaign_id => 5, lead_id => '9', lead => { email => 'kim@lab.example', first_name => 'Kim', last_name => 'Lee' },
+			reply => { text => 'Why not', subject => 'Re: Hi', received_at => '2026-05-26T12:00:00Z' }, message_id => 'plain-id', timestamp => '2026-05-26T12:00:09Z' },
+		{ kind => 'EMAIL_REPLY', reply_text => 'Why not', lead_name => 'Kim Lee', message_id => 'plain-id', subject => 'Re: Hi', lead_id => 9,
+			event_at => '2026-05-26 12:00:00+00' } ],
+	[ 'W4: nested lead and email', { event => 'EMAIL_SENT', timestamp => '2026-01-15T10:30:00Z', campaign_id => 5, lead => { id => 12, email => 'kim@lab.example', first_name => 'Kim', last_name => undef },
+			email => { subject => 'Short', message_id => 'e1@out.example' }, sequence_number => '3' },
+		{ subject => 'Short', message_id => 'e1@out.example', lead_name => 'Kim', lead_id => 12, sequence_number => 3 } ],
+	[ 'W4: nested link', { event => 'EMAIL_CLICKED', timestamp => '2026-01-15T10:30:00Z', lead => { email => 'kim@lab.example' }, link => { url => 'https://out.example/n', clicked_at => '2026-01-15T10:29:58Z' } },
+		{ kind => 'EMAIL_LINK_CLICK', link => 'https://out.example/n', event_at => '2026-01-15 10:29:58+00' } ],
+	[ 'W4: clicked_url and email_account', { event_type => 'LINK_CLICKED', lead_email => 'kim@lab.example', email_account => 'rep@out.example', timestamp => '2026-01-15T10:30:00Z', clicked_url => 'https://out.example/c' },
+		{ link => 'https://out.example/c', from_email => 'rep@out.example' } ],
+	[ 'W4: a short reply', { event_type => 'REPLIED', lead_email => 'kim@lab.example', lead_first_name => 'Kim', email_account => 'rep@out.example', message => 'No thanks', timestamp => '2026-01-15T10:31:00Z', category_id => 3 },
+		{ reply_text => 'No thanks', lead_name => 'Kim', category_id => 3 } ],
+	[ 'W4: null before another name', { event_type => 'EMAIL_REPLY', to_email => undef, lead_email => 'kim@lab.example', stats_id => undef, email_stats_id => 'old-stats', reply_text => 'hey', event_timestamp => '2026-05-20T03:32:08.000Z' },
+		{ lead_email => 'kim@lab.example', stats_id => 'old-stats', reply_text => 'hey', to_email => '' } ],
+	[ 'W4: lead_correspondence', { event_type => 'EMAIL_REPLY', stats_id => 'lc', from_email => 'rep@out.example', to_email => 'rep@out.example', event_timestamp => 1770000100,
+			lead_correspondence => { targetLeadEmail => 'kim@lab.example', replyReceivedFrom => 'boss@lab.example' } },
+		{ lead_email => 'kim@lab.example', event_at => '2026-02-02 02:41:40+00' } ],
+	[ 'W4: a reply that names only our own mailbox', { event_type => 'EMAIL_REPLY', stats_id => 'om', from_email => 'Rep@out.example', to_email => 'rep@out.example', event_timestamp => 1770000100.5 },
+		{ lead_email => '', event_at => '2026-02-02 02:41:40.5+00' } ],
+	[ 'W4: a category as text', { event_type => 'LEAD_CATEGORY_UPDATED', lead_id => 5, to_email => 'kim@lab.example', lead_category => 'Do Not Contact', event_timestamp => '2026-02-02T10:00:00Z' },
+		{ category => 'Do Not Contact', lead_email => 'kim@lab.example', category_id => '' } ],
+	[ 'W4: last_reply alone', { event_type => 'LEAD_CATEGORY_UPDATED', lead_email => 'kim@lab.example', lead_category => { new_id => 1, new_name => 'Interested' },
+			last_reply => { stats_id => 'lr', type => 'REPLY', message_id => '<lr@lab.example>', time => '2026-02-02T09:00:00Z', email_body => 'Call me' }, event_timestamp => '2026-02-02T10:00:01Z' },
+		{ reply_text => 'Call me', stats_id => 'lr', message_id => '<lr@lab.example>', category => 'Interested', event_at => '2026-02-02 10:00:01+00' } ],
+	[ 'W4: opened, without a type', { from_email => 'rep@out.example', to_email => 'kim@lab.example', time_opened => '2023-09-25T17:29:11.618881+00:00', campaign_id => 7 },
+		{ kind => 'EMAIL_OPEN', event_type => '', event_at => '2023-09-25 17:29:11.618881+00' } ],
+	[ 'W4: clicked, without a type', { to_email => 'kim@lab.example', time_clicked => '2023-09-25T17:29:12+00:00', link_clicked => 'https://out.example/x', campaign_id => 7 },
+		{ kind => 'EMAIL_LINK_CLICK', link => 'https://out.example/x', event_at => '2023-09-25 17:29:12+00' } ],
+	[ 'W4: replied, without a type', { to_email => 'kim@lab.example', time_sent => '2023-09-25T10:00:00Z', time_replied => '2023-09-25T17:29:13Z', reply_body => '<p>ok</p>' },
+		{ kind => 'EMAIL_REPLY', reply_text => '<p>ok</p>', event_at => '2023-09-25 17:29:13+00' } ],
+	[ 'W4: everything inside data', { event => 'smartlead.webhook', data => but('EMAIL_REPLY', stats_id => 'in data', reply_message => { text => 'Fine', message_id => '<d@lab.example>' }) },
+		{ kind => 'EMAIL_REPLY', reply_text => 'Fine', stats_id => 'in data' } ],
+	[ 'W4: a typed envelope with data', { id => 'evt_9', type => 'email.account.disconnected', created_at => '2026-04-01T08:00:00Z', data => { email => 'rep@out.example', campaign_id => 6 }, meta => { attempt => 1 } },
+		{ kind => 'EMAIL_ACCOUNT_DISCONNECTED', from_email => 'rep@out.example', campaign_id => 6, lead_email => '', event_at => '2026-04-01 08:00:00+00' } ],
+	[ 'W4: JSON text inside body', { version => '2.0', isBase64Encoded => JSON::PP::false, body => $json->encode(but('EMAIL_REPLY', stats_id => 'in text', preview_text => "two\nlines")) },
+		{ kind => 'EMAIL_REPLY', stats_id => 'in text', reply_text => "two\nlines" } ],
+	[ 'W4: JSON text inside body inside body', { body => { body => $json->encode(but('EMAIL_OPEN', stats_id => 'deep')) } }, { kind => 'EMAIL_OPEN', stats_id => 'deep' } ],
+	[ 'W4: a list inside body', { headers => {}, body => [ but('EMAIL_OPEN', stats_id => 'list') ] }, { kind => 'EMAIL_OPEN', stats_id => 'list' } ],
+	[ 'W4: a body that is only text', but('EMAIL_REPLY', stats_id => 'text body', body => '{not json', reply_body => 'x'), { kind => 'EMAIL_REPLY', stats_id => 'text body' } ],
+	[ 'W4: a bounce that names nobody', but('EMAIL_BOUNCE', to_email => undef, description => 'Email 2 sent to kim.lee@lab.example got bounced for campaign - Autumn'),
+		{ lead_email => 'kim.lee@lab.example' } ],
+	[ 'W4: a lost mailbox', { eventType => 'EMAIL_ACCOUNT_DISCONNECTED', accountId => 1, email => 'rep@out.example', error => '535', message => 'Lost', title => 'Lost' },
+		{ kind => 'EMAIL_ACCOUNT_DISCONNECTED', from_email => 'rep@out.example', lead_email => '', reply_text => '' } ],
+	[ 'W4: a manual step', { event_type => 'MANUAL_STEP_REACHED', lead_id => '77001', lead_email => 'kim@lab.example', lead_name => 'Kim', current_sequence_number => 4, campaign_id => 6 },
+		{ lead_id => 77001, sequence_number => 4, lead_name => 'Kim' } ],
+	[ 'W6: a cleared category', { event_type => 'LEAD_CATEGORY_UPDATED', lead_email => 'kim@lab.example', category => undef, lead_category_id => undef,
+			lead_category => { old_id => 1, old_name => 'Interested', new_id => undef, new_name => undef }, lead_data => { email => 'kim@lab.example', category => { name => 'Interested' } }, event_timestamp => '2026-02-02T11:00:00Z' },
+		{ category => '', category_id => '' } ],
+	[ 'W6: cleared, without lead_category', { event_type => 'LEAD_CATEGORY_UPDATED', lead_email => 'kim@lab.example', category => undef, lead_data => { category => { name => 'Interested' } }, event_timestamp => '2026-02-02T11:00:01Z' },
+		{ category => '' } ],
+	[ 'W6: only lead_data tells the category', { event_type => 'LEAD_CATEGORY_UPDATED', lead_data => { email => 'kim@lab.example', first_name => 'Kim', category => { name => 'Interested' } }, event_timestamp => '2026-02-02T11:00:02Z' },
+		{ category => 'Interested', lead_email => 'kim@lab.example', lead_name => 'Kim' } ],
+	(map { [ "W7: the time $_->[0]", but('EMAIL_OPEN', event_timestamp => $_->[0], stats_id => "time $_->[0]"), { event_at => $_->[1] } ] }
+		[ '2026-07-01T10:00:00', '2026-07-01 10:00:00+00' ], [ '2026-07-01 10:00:00.25', '2026-07-01 10:00:00.25+00' ], [ '2026-07-01', '2026-07-01 00:00:00+00' ],
+		[ '2026-07-01T10:00:00+02:00', '2026-07-01 08:00:00+00' ], [ '2026-07-01T10:00:00.5Z', '2026-07-01 10:00:00.5+00' ], [ ' 1782900000000 ', '2026-07-01 10:00:00+00' ]));
+
+$node->safe_psql('postgres', q{ALTER DATABASE postgres SET timezone = 'Asia/Kolkata'});
+$node->restart;
+receiver_listens($port) or BAIL_OUT('the receiver does not listen');
+
+# All at once, in their order; then their rows. Sequence numbers make each an event of its own.
+is(send_event($url, $_->[1]), 200, "$_->[0] is taken") for @payloads;
+my $rows = $json->decode(sql(q{SET timezone = 'UTC'; SELECT json_agg(e ORDER BY id) FROM (SELECT *, event_at::text AS at FROM smartlead_events) e}));
+is(scalar @$rows, scalar @payloads, 'a row for each');
+for my $i (0 .. $#payloads)
+{
+	my ($what, undef, $right) = @{ $payloads[$i] };
+	my $row = $rows->[$i];
+	$row->{event_at} = $row->{at};
+	is_deeply({ map { $_ => $row->{$_} // '' } keys %$right }, $right, $what);
+}
+is(sql(q{SELECT count(*) FROM smartlead_events WHERE payload ? 'isBase64Encoded' OR payload ? 'version'}), 0, 'W4: what was wrapped around an event is gone');
+forget();
+
+# ---- W5, R6: what is one event ----
+
+sub count_of
+{
+	my ($campaign) = @_;
+	return sql("SELECT count(*) FROM smartlead_events WHERE campaign_id = $campaign");
+}
+
+# Sends the payload once for each request id (undef: none).
+sub send_with_ids
+{
+	my ($payload, @ids) = @_;
+	send_event($url, $payload, defined $_ ? { 'X-Request-Id' => $_ } : {}) for @ids;
+	return;
+}
+
+# Makes what is stored look received longer ago.
+sub age
+{
+	my ($campaign, $interval) = @_;
+	sql("UPDATE smartlead_events SET received_at = received_at - '$interval'::interval WHERE campaign_id = $campaign");
+	return;
+}
+
+my $campaign = 9000;
+for my $timeless (
+	[ 'an unsubscription', { event_type => 'LEAD_UNSUBSCRIBED', lead_email => 'kim@lab.example', lead_name => 'Kim Lee', campaign_name => 'Autumn', unsubscribed_client_id_map => {} } ],
+	[ 'a manual step', { event_type => 'MANUAL_STEP_REACHED', lead_id => '77001', lead_email => 'kim@lab.example', current_sequence_number => 3 } ],
+	[ 'a change of status', { event_type => 'CAMPAIGN_STATUS_CHANGED', previous_status => 'ACTIVE', current_status => 'PAUSED' } ],
+	[ 'a change of category', { event_type => 'LEAD_CATEGORY_UPDATED', lead_email => 'kim@lab.example', category => 'Interested' } ],
+	[ 'an open', { event_type => 'EMAIL_OPEN', stats_id => 'no time', to_email => 'kim@lab.example' } ],
+	[ 'an unknown type', { event_type => 'LEAD_SNEEZED', lead_email => 'kim@lab.example' } ])
+{
+	my ($what, $payload) = @$timeless;
+	$payload->{campaign_id} = ++$campaign;
+	send_with_ids($payload, undef, 'first', 'second', 'first');
+	is(count_of($campaign), 1, "W5: $what without a time, sent four times with several request ids, is one");
+	send_with_ids({ %$payload, webhook_id => 17, campaign_name => 'Other', description => 'd' }, 'third');
+	is(count_of($campaign), 1, "W5: $what from another webhook too");
+	age($campaign, '7 hours 50 minutes');
+	send_with_ids($payload, undef, 'fourth');
+	is(count_of($campaign), 1, "R6: $what within the retry window is one");
+	age($campaign, '20 minutes');
+	send_with_ids($payload, undef, 'fifth');
+	is(count_of($campaign), 2, "R6: $what after it has happened again");
+	age($campaign, '9 hours');
+	send_with_ids($payload, 'sixth', undef);
+	is(count_of($campaign), 3, "R6: $what a third time");
+}
+
+$campaign = 9100;
+my %traced = (%sent, campaign_id => $campaign, event_timestamp => '2026-07-02T10:00:00Z', time_sent => undef, sent_message => undef);
+send_with_ids({ %traced, event_type => $_ }, 'trace') for qw(EMAIL_SENT FIRST_EMAIL_SENT);
+is(count_of($campaign), 2, 'R6: two kinds of event of one request id are two');
+send_with_ids({ %traced, event_timestamp => "2026-07-02T10:00:0${_}Z", event_type => 'EMAIL_OPEN' }, 'trace') for 1, 2;
+is(count_of($campaign), 4, 'R6: two opens of one request id are two');
+send_with_ids({ %traced, event_type => $_ }, 'retraced', undef) for qw(EMAIL_SENT FIRST_EMAIL_SENT);
+is(count_of($campaign), 4, 'R6: and none of them is another one for another request id');
+
+$campaign = 9200;
+my $reply = { event_type => 'EMAIL_REPLY', campaign_id => $campaign, sl_lead_email => 'kim@lab.example', reply_message => { message_id => '<only@lab.example>', text => 'a' } };
+send_with_ids($reply, 'a', undef);
+age($campaign, '10 days');
+send_with_ids($reply, 'b');
+is(count_of($campaign), 1, 'W5: a reply without a time is told by its own Message-ID');
+send_with_ids({ %$reply, reply_message => { message_id => '<next@lab.example>', text => 'a' } }, 'a');
+is(count_of($campaign), 2, 'R6: another reply by another one');
+
+# Back and forth
+$campaign = 9300;
+my %change = (event_type => 'CAMPAIGN_STATUS_CHANGED', campaign_id => $campaign);
+send_with_ids({ %change, current_status => $_->[0] }, $_->[1]) for [ 'PAUSED', 'p1' ], [ 'ACTIVE', 'p2' ], [ 'PAUSED', 'p3' ], [ 'PAUSED', undef ], [ 'ACTIVE', undef ], [ 'PAUSED', 'p1' ];
+is(sql("SELECT string_agg(payload->>'current_status', ' ' ORDER BY id) FROM smartlead_events WHERE campaign_id = $campaign"),
+	'PAUSED ACTIVE PAUSED ACTIVE', 'R6: a status goes back and forth; a late repetition of the first change by its request is none');
+is(send_event($url, [ map { { %change, campaign_id => 9301, current_status => $_ } } qw(PAUSED ACTIVE PAUSED) ]), 200, 'R6: back and forth in one request');
+is(count_of(9301), 3, 'R6: is three changes');
+
+# Where a webhook was made for some categories, the step between isn't told.
+sql(qq{INSERT INTO smartlead_webhooks (subscriber, connection, level, campaign_id, categories, filtered) VALUES ('app', 'hooks', 'campaign', 9400, '{Interested}', true)});
+my $filtered_id = sql('SELECT max(id) FROM smartlead_webhooks');
+my $filtered_url = sql("SET ROLE app; SELECT smartlead_rotate_webhook($filtered_id)");
+my $interested = { event_type => 'LEAD_CATEGORY_UPDATED', campaign_id => 9400, lead_email => 'kim@lab.example', lead_category => { old_id => 2, new_id => 1, new_name => 'Interested' } };
+send_event($filtered_url, $interested, $_ ? { 'X-Request-Id' => $_ } : {}) for 'one', 'one', undef, 'two', 'two', 'one';
+is(count_of(9400), 2, 'R6: with a filter, a change of category is another one by another request, and the same by the same');
+
+# Two receivers at once: every event once.
+$node->append_conf('postgresql.conf', 'smartlead.receivers = 2');
+$node->restart;
+receiver_listens($port) or BAIL_OUT('the receivers do not listen');
+for my $round (1 .. 3)
+{
+	my @events = map { { event_type => 'LEAD_UNSUBSCRIBED', campaign_id => 9500, lead_email => "at-once-$round-$_\@lab.example" }, { %change, campaign_id => 9501, current_status => "S$round" } } 1 .. 3;
+	unlike(send_at_once($url, @events, @events, @events), qr/[^20 ]/, "W5: the same events to two receivers at once, round $round");
+	age(9500, '9 hours');
+}
+is(count_of(9500), 9, 'W5: are stored once');
+is(count_of(9501), 3, 'W5: changes of state too');
+send_at_once($url, map { { event_type => 'LEAD_UNSUBSCRIBED', campaign_id => 9500, lead_email => 'at-once-1-1@lab.example' } } 1 .. 8);
+is(count_of(9500), 10, 'R6: what happens again, eight times at once, is one more');
+is(sql('SELECT count(*) FROM smartlead_failed_events'), 0, 'W5: none failed');
+
+# What it was made of
+is(sql(q{SELECT count(*) FROM smartlead_events e, smartlead_event_key(e.payload, e.connection) k
+	WHERE e.campaign_id IN (9100, 9200) AND e.fingerprint = k.fingerprint AND e.kind = k.kind}), 6, 'W5: smartlead_event_key() tells fingerprints as the receiver makes them');
+is(sql(q{SET timezone = 'UTC'; SELECT told_by || ' ' || made_of::text FROM smartlead_event_key('{"body": {"event_type": "clicked", "secret_key": "s", "lead_email": "K <k@l.example>", "link": "https://x", "timestamp": "2026-07-02"}}', 'hooks')}),
+	'time {"kind": "EMAIL_LINK_CLICK", "link": "https://x", "event_at": "2026-07-02 00:00:00+00", "connection": "hooks", "lead_email": "k@l.example"}', 'W5: and what they are made of');
+is(sql(q{SELECT string_agg(told_by || ' ' || (made_of ? 'payload'), ',') FROM smartlead_event_key('[{"event_type": "LEAD_UNSUBSCRIBED", "lead_email": "k@l.example"}, {"event": "REPLIED", "message_id": "<m>"}, 7]')}),
+	'content true,message false,content true', 'W5: of each event in a body');
+is(sql('SELECT count(*) FROM smartlead_event_key(NULL)'), 0, 'W5: of none in none');
+forget();
+
 $node->stop;
 done_testing();
