@@ -24,7 +24,7 @@ SELECT smartlead_request('POST', '/_sandbox/emit', body => jsonb_build_object(
 	'event', event, 'campaign_id', 549768, 'lead_id', 3499513771)) ->> 'ok' AS sent
 FROM unnest(ARRAY['EMAIL_SENT', 'EMAIL_OPEN', 'EMAIL_LINK_CLICK', 'EMAIL_REPLY']) AS event;
 SELECT smartlead_update_lead_category(549768, 3499513771, 'Interested');
-SELECT smartlead_unsubscribe_lead(3499513775, 549768);
+SELECT smartlead_unsubscribe_campaign_lead(549768, 3499513775);
 
 DO $$ -- until they are here
 BEGIN

@@ -189,15 +189,15 @@ AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED
 COMMENT ON FUNCTION smartlead_unsubscribe_lead(bigint, name) IS
 'unsubscribes a lead from all campaigns, also later ones; Smartlead''s API can''t undo it. (POST /leads/{lead_id}/unsubscribe)';
 
-CREATE FUNCTION smartlead_unsubscribe_lead(
-	lead_id bigint,
+CREATE FUNCTION smartlead_unsubscribe_campaign_lead(
 	campaign_id bigint,
+	lead_id bigint,
 	connection name DEFAULT NULL)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 
-COMMENT ON FUNCTION smartlead_unsubscribe_lead(bigint, bigint, name) IS
-'unsubscribes a lead from one campaign; a NULL campaign is an error, never "from all". (POST /campaigns/{campaign_id}/leads/{lead_id}/unsubscribe)';
+COMMENT ON FUNCTION smartlead_unsubscribe_campaign_lead(bigint, bigint, name) IS
+'unsubscribes a lead from one campaign; NULL is an error, never "from all". (POST /campaigns/{campaign_id}/leads/{lead_id}/unsubscribe)';
 
 CREATE FUNCTION smartlead_unsubscribe_lead(
 	email text,
@@ -227,7 +227,7 @@ REVOKE ALL ON FUNCTION smartlead_pause_lead(bigint, bigint, name) FROM PUBLIC;
 REVOKE ALL ON FUNCTION smartlead_resume_lead(bigint, bigint, integer, name) FROM PUBLIC;
 REVOKE ALL ON FUNCTION smartlead_delete_lead(bigint, bigint, name) FROM PUBLIC;
 REVOKE ALL ON FUNCTION smartlead_unsubscribe_lead(bigint, name) FROM PUBLIC;
-REVOKE ALL ON FUNCTION smartlead_unsubscribe_lead(bigint, bigint, name) FROM PUBLIC;
+REVOKE ALL ON FUNCTION smartlead_unsubscribe_campaign_lead(bigint, bigint, name) FROM PUBLIC;
 REVOKE ALL ON FUNCTION smartlead_unsubscribe_lead(text, name) FROM PUBLIC;
 REVOKE ALL ON FUNCTION smartlead_list_lead_categories(name) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION smartlead_get_lead(text, name) TO smartlead_user;
@@ -241,6 +241,6 @@ GRANT EXECUTE ON FUNCTION smartlead_pause_lead(bigint, bigint, name) TO smartlea
 GRANT EXECUTE ON FUNCTION smartlead_resume_lead(bigint, bigint, integer, name) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION smartlead_delete_lead(bigint, bigint, name) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION smartlead_unsubscribe_lead(bigint, name) TO smartlead_user;
-GRANT EXECUTE ON FUNCTION smartlead_unsubscribe_lead(bigint, bigint, name) TO smartlead_user;
+GRANT EXECUTE ON FUNCTION smartlead_unsubscribe_campaign_lead(bigint, bigint, name) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION smartlead_unsubscribe_lead(text, name) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION smartlead_list_lead_categories(name) TO smartlead_user;

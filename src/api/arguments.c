@@ -50,8 +50,17 @@ timestamp_text(TimestampTz time)
 					tm.tm_hour, tm.tm_min, tm.tm_sec, (int) (fsec / 1000));
 }
 
+/* A text as the parameter wants it. */
+static char *
+read_text(const SlParam *param, Datum value)
+{
+	char *given = TextDatumGetCString(value);
+
+	return param->read != NULL ? param->read(given) : given;
+}
+
 static void
-set_elements(SlArgument *argument, Datum value, Oid element_type)
+set_elements(const SlParam *param, SlArgument *argument, Datum value, Oid element_type)
 {
 	int16  length;
 	bool   by_value;
@@ -72,7 +81,7 @@ set_elements(SlArgument *argument, Datum value, Oid element_type)
 							errmsg("a list for Smartlead must not hold NULL")));
 		argument->elements[i] = element_type == INT8OID
 									? psprintf(INT64_FORMAT, DatumGetInt64(elements[i]))
-									: json_string(TextDatumGetCString(elements[i]));
+									: json_string(read_text(param, elements[i]));
 	}
 	argument->json = "[]"; /* given; the body joins the elements, in as many requests as needed */
 }
@@ -91,7 +100,8 @@ set_object(SlArgument *argument, Datum value)
 void
 sl_arguments_set(SlArguments *arguments, int param, Datum value, Oid type)
 {
-	SlArgument *argument = &arguments->value[param];
+	const SlParam *declared = &arguments->endpoint->params[param];
+	SlArgument	  *argument = &arguments->value[param];
 
 	switch (type)
 	{
@@ -105,7 +115,7 @@ sl_arguments_set(SlArguments *arguments, int param, Datum value, Oid type)
 			argument->text = argument->json = DatumGetBool(value) ? "true" : "false";
 			break;
 		case TEXTOID:
-			argument->text = TextDatumGetCString(value);
+			argument->text = read_text(declared, value);
 			argument->json = json_string(argument->text);
 			break;
 		case TIMESTAMPTZOID:
@@ -116,15 +126,15 @@ sl_arguments_set(SlArguments *arguments, int param, Datum value, Oid type)
 			set_object(argument, value);
 			break;
 		case INT8ARRAYOID:
-			set_elements(argument, value, INT8OID);
+			set_elements(declared, argument, value, INT8OID);
 			break;
 		case TEXTARRAYOID:
-			set_elements(argument, value, TEXTOID);
+			set_elements(declared, argument, value, TEXTOID);
 			break;
 		default:
 			elog(ERROR, "argument of type %u can't be sent to Smartlead", type);
 	}
-	switch (arguments->endpoint->params[param].type)
+	switch (declared->type)
 	{
 		case SL_BIGINT_AS_LIST:
 		case SL_TEXT_AS_LIST:
@@ -185,7 +195,8 @@ check_required(const SlArguments *arguments)
 			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 							errmsg("argument \"%s\" of \"%s\" must not be NULL",
 								   endpoint->params[i].name, endpoint->name)));
-		if (argument->text != NULL && argument->text[0] == '\0')
+		if ((argument->text != NULL && argument->text[0] == '\0') ||
+			(argument->elements != NULL && argument->n_elements == 0))
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("argument \"%s\" of \"%s\" must not be empty",
 								   endpoint->params[i].name, endpoint->name)));

@@ -7,6 +7,7 @@
 #include "smartlead.h"
 
 #include "api/complete.h"
+#include "api/domain.h"
 #include "api/endpoints.h"
 
 /* ---- how objects become rows ---- */
@@ -240,14 +241,14 @@ const SlEndpoint sl_endpoints[] = {
 		.params = PARAMS(LEAD_ID),
 	},
 	{
-		.name = "unsubscribe_lead",
+		.name = "unsubscribe_campaign_lead",
 		.kind = SL_ACTION,
 		.method = SL_POST,
 		.path = "/campaigns/{campaign_id}/leads/{lead_id}/unsubscribe",
 		.repeatable = true,
 		.urgent = true,
-		.params = PARAMS(LEAD_ID,
-						 CAMPAIGN_ID),
+		.params = PARAMS(CAMPAIGN_ID,
+						 LEAD_ID),
 	},
 	{
 		.name = "unsubscribe_lead",
@@ -366,18 +367,18 @@ const SlEndpoint sl_endpoints[] = {
 		.repeatable = true,
 		.urgent = true,
 		.count_field = "totalDomainAdded",
-		.params = PARAMS({"domain", SL_IN_BODY, SL_TEXT_AS_LIST, .required = true, .wire = "domain_block_list"},
+		.params = PARAMS({"domain", SL_IN_BODY, SL_TEXT_AS_LIST, .required = true, .wire = "domain_block_list", .read = sl_domain_read},
 						 {"client_id", SL_IN_BODY, SL_BIGINT}),
 	},
 	{
-		.name = "block_domain",
+		.name = "block_domains",
 		.kind = SL_ACTION,
 		.method = SL_POST,
 		.path = "/leads/add-domain-block-list",
 		.repeatable = true,
 		.urgent = true,
 		.count_field = "totalDomainAdded",
-		.params = PARAMS({"domains", SL_IN_BODY, SL_TEXTS, .required = true, .wire = "domain_block_list", .max_elements = 1000},
+		.params = PARAMS({"domains", SL_IN_BODY, SL_TEXTS, .required = true, .wire = "domain_block_list", .max_elements = 1000, .read = sl_domain_read},
 						 {"client_id", SL_IN_BODY, SL_BIGINT}),
 	},
 

@@ -49,6 +49,7 @@ typedef struct SlParam
 	const char *wire;		  /* Smartlead's word when it is written, if another one */
 	const char *alternative;  /* a second spelling, tried when the first one is refused */
 	int			max_elements; /* of a list, in one request; 0: any */
+	char *(*read)(const char *text); /* what a text is sent as; throws for what it can't be */
 } SlParam;
 
 #define SL_MAX_PARAMS 16

@@ -241,7 +241,8 @@ is_done_already(const SlOwnerWork *work, const Automation *automation, const Eve
 			   category_id == NULL;
 	}
 	return strcmp(event->kind, "LEAD_UNSUBSCRIBED") == 0 &&
-		   strcmp(automation->action, "unsubscribe_lead") == 0 &&
+		   (strcmp(automation->action, "unsubscribe_lead") == 0 ||
+			strcmp(automation->action, "unsubscribe_campaign_lead") == 0) &&
 		   count_jobs(work, automation, event, UNSUBSCRIBED_AGAIN_S, args, 1) > 0;
 }
 

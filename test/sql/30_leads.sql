@@ -68,9 +68,11 @@ SELECT smartlead_delete_lead(549768, 3499513774);
 SELECT smartlead_delete_lead(549768, NULL);
 
 -- Unsubscribe: from one campaign, from all; a NULL campaign is never "from all".
-SELECT smartlead_unsubscribe_lead(3499513771, 552100);
+SELECT smartlead_unsubscribe_campaign_lead(552100, 3499513771);
 SELECT is_unsubscribed FROM smartlead_get_lead(3499513771);
-SELECT smartlead_unsubscribe_lead(3499513771, NULL::bigint);
+-- C5: an untyped NULL is an error, too, and chooses nothing wider.
+SELECT smartlead_unsubscribe_campaign_lead(NULL, 3499513771);
+SELECT smartlead_unsubscribe_campaign_lead(552100, NULL);
 \echo :LAST_ERROR_SQLSTATE
 SELECT is_unsubscribed FROM smartlead_get_lead(3499513771);
 SELECT smartlead_unsubscribe_lead(3499513771);

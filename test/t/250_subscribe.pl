@@ -45,7 +45,7 @@ is(app("SELECT id || ' ' || campaign_id || ' ' || jsonb_array_length(event_types
 
 # What happens at Smartlead arrives here
 app("SELECT smartlead_update_lead_category($campaign, $lead, 'Interested')");
-app("SELECT smartlead_unsubscribe_lead($lead, $campaign)");
+app("SELECT smartlead_unsubscribe_campaign_lead($campaign, $lead)");
 sandbox_post('/_sandbox/emit', { event => $_, campaign_id => $campaign, lead_id => $lead })
   for qw(EMAIL_SENT EMAIL_OPEN EMAIL_LINK_CLICK EMAIL_REPLY);
 ok( $node->poll_query_until('postgres', q{SELECT count(DISTINCT kind) >= 6 FROM smartlead_events}),
