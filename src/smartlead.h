@@ -13,6 +13,5 @@
 
 #define SL_EXTENSION "smartlead"
 #define SL_FDW "smartlead"
-#define SL_HOMEPAGE "https://api.smartlead.ai"
 
 #endif /* SL_SMARTLEAD_H */

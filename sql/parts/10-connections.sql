@@ -23,7 +23,7 @@ CREATE FUNCTION smartlead_ping(
 	OUT rate_limit text,
 	OUT message text)
 RETURNS record
-AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_ping(name) IS
 'does the connection work? One row: whether Smartlead accepts the key, how fast it answers, and what is wrong if it does not. Never raises for what Smartlead says';
@@ -35,7 +35,7 @@ CREATE FUNCTION smartlead_request(
 	body jsonb DEFAULT NULL,
 	connection name DEFAULT NULL)
 RETURNS jsonb
-AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_request(text, text, jsonb, jsonb, name) IS
 'any request to Smartlead, for what has no function yet: method, path below base_url, query as a JSON object, body. The API key is added by itself';

@@ -35,7 +35,7 @@ CREATE FUNCTION smartlead_create_campaign(
 	client_id bigint DEFAULT NULL,
 	connection name DEFAULT NULL)
 RETURNS smartlead_campaign
-AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_create_campaign(text, bigint, name) IS
 'creates a campaign in status DRAFTED and returns it. Names are not unique at Smartlead: called twice, it makes two. (POST /campaigns/create)';
@@ -44,7 +44,7 @@ CREATE FUNCTION smartlead_delete_campaign(
 	campaign_id bigint,
 	connection name DEFAULT NULL)
 RETURNS boolean
-AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_delete_campaign(bigint, name) IS
 'deletes a campaign; an active one is refused. True, or an error. (DELETE /campaigns/{campaign_id})';
@@ -54,7 +54,7 @@ CREATE FUNCTION smartlead_get_campaign(
 	include_tags boolean DEFAULT NULL,
 	connection name DEFAULT NULL)
 RETURNS SETOF smartlead_campaign
-AS 'MODULE_PATHNAME', 'smartlead_lookup' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 1;
+AS 'MODULE_PATHNAME', 'smartlead_lookup' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 1;
 
 COMMENT ON FUNCTION smartlead_get_campaign(bigint, boolean, name) IS
 'the campaign of that id, or no row. (GET /campaigns/{campaign_id})';
@@ -65,7 +65,7 @@ CREATE FUNCTION smartlead_list_campaigns(
 	max_rows bigint DEFAULT NULL,
 	connection name DEFAULT NULL)
 RETURNS SETOF smartlead_campaign
-AS 'MODULE_PATHNAME', 'smartlead_listing' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100;
+AS 'MODULE_PATHNAME', 'smartlead_listing' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 100;
 
 COMMENT ON FUNCTION smartlead_list_campaigns(bigint, boolean, bigint, name) IS
 'all campaigns, newest first, or those of one client; subsequences are campaigns with a parent_campaign_id. (GET /campaigns/)';

@@ -65,7 +65,7 @@ CREATE FUNCTION smartlead_get_lead(
 	email text,
 	connection name DEFAULT NULL)
 RETURNS SETOF smartlead_lead
-AS 'MODULE_PATHNAME', 'smartlead_lookup' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 1;
+AS 'MODULE_PATHNAME', 'smartlead_lookup' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 1;
 
 COMMENT ON FUNCTION smartlead_get_lead(text, name) IS
 'the lead with that e-mail address, or no row. (GET /leads/)';
@@ -74,7 +74,7 @@ CREATE FUNCTION smartlead_get_lead(
 	lead_id bigint,
 	connection name DEFAULT NULL)
 RETURNS SETOF smartlead_lead
-AS 'MODULE_PATHNAME', 'smartlead_lookup' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 1;
+AS 'MODULE_PATHNAME', 'smartlead_lookup' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 1;
 
 COMMENT ON FUNCTION smartlead_get_lead(bigint, name) IS
 'the lead of that id, or no row. (GET /leads/{lead_id})';
@@ -90,7 +90,7 @@ CREATE FUNCTION smartlead_list_leads(
 	max_rows bigint DEFAULT NULL,
 	connection name DEFAULT NULL)
 RETURNS SETOF smartlead_campaign_lead
-AS 'MODULE_PATHNAME', 'smartlead_listing' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 1000;
+AS 'MODULE_PATHNAME', 'smartlead_listing' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 1000;
 
 COMMENT ON FUNCTION smartlead_list_leads(bigint, text, bigint, text, timestamptz, timestamptz, timestamptz, bigint, name) IS
 'the leads of a campaign, all pages, filtered by Smartlead. status: STARTED, INPROGRESS, COMPLETED, PAUSED, STOPPED. email_status: is_opened, is_clicked, is_replied, is_bounced, is_unsubscribed, is_spam, is_accepted, not_replied, is_sender_bounced. (GET /campaigns/{campaign_id}/leads)';
@@ -110,10 +110,10 @@ CREATE FUNCTION smartlead_update_lead(
 	custom_fields jsonb DEFAULT NULL,
 	connection name DEFAULT NULL)
 RETURNS boolean
-AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_update_lead(bigint, bigint, text, text, text, text, text, text, text, text, text, jsonb, name) IS
-'changes the given fields of a lead, in all its campaigns; NULL leaves a field as it is, an empty text clears it. Without email, the address is read first, since Smartlead demands it. True, or an error. (POST /campaigns/{campaign_id}/leads/{lead_id})';
+'changes the given fields of a lead, in all its campaigns; NULL leaves a field as it is. An empty text is sent as it is: whether Smartlead clears the field or refuses the text is not documented, and a refusal is an error. Without email, the address is read first, since Smartlead demands it. True, or an error. (POST /campaigns/{campaign_id}/leads/{lead_id})';
 
 CREATE FUNCTION smartlead_update_lead_category(
 	campaign_id bigint,
@@ -122,7 +122,7 @@ CREATE FUNCTION smartlead_update_lead_category(
 	pause_lead boolean DEFAULT NULL,
 	connection name DEFAULT NULL)
 RETURNS boolean
-AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_update_lead_category(bigint, bigint, bigint, boolean, name) IS
 'gives a lead in a campaign a category by its id; see smartlead_list_lead_categories. pause_lead pauses it as well. To take the category away use smartlead_clear_lead_category. (POST /campaigns/{campaign_id}/leads/{lead_id}/category)';
@@ -134,7 +134,7 @@ CREATE FUNCTION smartlead_update_lead_category(
 	pause_lead boolean DEFAULT NULL,
 	connection name DEFAULT NULL)
 RETURNS boolean
-AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_update_lead_category(bigint, bigint, text, boolean, name) IS
 'gives a lead in a campaign a category by its name, in any case; the name is looked up among the workspace''s categories first. (POST /campaigns/{campaign_id}/leads/{lead_id}/category)';
@@ -144,7 +144,7 @@ CREATE FUNCTION smartlead_clear_lead_category(
 	lead_id bigint,
 	connection name DEFAULT NULL)
 RETURNS boolean
-AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_clear_lead_category(bigint, bigint, name) IS
 'takes its category from a lead in a campaign. (POST /campaigns/{campaign_id}/leads/{lead_id}/category)';
@@ -154,7 +154,7 @@ CREATE FUNCTION smartlead_pause_lead(
 	lead_id bigint,
 	connection name DEFAULT NULL)
 RETURNS boolean
-AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_pause_lead(bigint, bigint, name) IS
 'pauses a lead in a campaign; pausing it again changes nothing. (POST /campaigns/{campaign_id}/leads/{lead_id}/pause)';
@@ -165,7 +165,7 @@ CREATE FUNCTION smartlead_resume_lead(
 	delay_days integer DEFAULT NULL,
 	connection name DEFAULT NULL)
 RETURNS boolean
-AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_resume_lead(bigint, bigint, integer, name) IS
 'resumes a paused lead in a campaign, at once or after so many days. (POST /campaigns/{campaign_id}/leads/{lead_id}/resume)';
@@ -175,7 +175,7 @@ CREATE FUNCTION smartlead_delete_lead(
 	lead_id bigint,
 	connection name DEFAULT NULL)
 RETURNS boolean
-AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_delete_lead(bigint, bigint, name) IS
 'removes a lead from a campaign, for good; if it was the lead''s only campaign, Smartlead may delete the lead itself. (DELETE /campaigns/{campaign_id}/leads/{lead_id})';
@@ -184,7 +184,7 @@ CREATE FUNCTION smartlead_unsubscribe_lead(
 	lead_id bigint,
 	connection name DEFAULT NULL)
 RETURNS boolean
-AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_unsubscribe_lead(bigint, name) IS
 'unsubscribes a lead from all campaigns, also later ones; Smartlead''s API can''t undo it. (POST /leads/{lead_id}/unsubscribe)';
@@ -194,7 +194,7 @@ CREATE FUNCTION smartlead_unsubscribe_campaign_lead(
 	lead_id bigint,
 	connection name DEFAULT NULL)
 RETURNS boolean
-AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_unsubscribe_campaign_lead(bigint, bigint, name) IS
 'unsubscribes a lead from one campaign; NULL is an error, never "from all". (POST /campaigns/{campaign_id}/leads/{lead_id}/unsubscribe)';
@@ -203,7 +203,7 @@ CREATE FUNCTION smartlead_unsubscribe_lead(
 	email text,
 	connection name DEFAULT NULL)
 RETURNS boolean
-AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_unsubscribe_lead(text, name) IS
 'unsubscribes a lead from all campaigns, found by its address: the events of unsubscribing name no id. (GET /leads/, then POST /leads/{lead_id}/unsubscribe)';
@@ -211,7 +211,7 @@ COMMENT ON FUNCTION smartlead_unsubscribe_lead(text, name) IS
 CREATE FUNCTION smartlead_list_lead_categories(
 	connection name DEFAULT NULL)
 RETURNS SETOF smartlead_lead_category
-AS 'MODULE_PATHNAME', 'smartlead_listing' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+AS 'MODULE_PATHNAME', 'smartlead_listing' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 10;
 
 COMMENT ON FUNCTION smartlead_list_lead_categories(name) IS
 'the workspace''s lead categories, Smartlead''s own and those added. (GET /leads/fetch-categories)';

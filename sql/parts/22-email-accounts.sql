@@ -42,15 +42,17 @@ COMMENT ON TYPE smartlead_email_account IS 'a mailbox that campaigns send from. 
 COMMENT ON COLUMN smartlead_email_account.type IS 'SMTP, GMAIL, ZOHO, OUTLOOK, or what Smartlead adds';
 COMMENT ON COLUMN smartlead_email_account.message_per_day IS 'the most e-mails that it sends in a day';
 COMMENT ON COLUMN smartlead_email_account.campaign_ids IS 'only where fetch_campaigns was given';
+COMMENT ON COLUMN smartlead_email_account.tags IS 'only where fetch_tags was given, or include_tags among a campaign''s';
 
 CREATE FUNCTION smartlead_get_email_account(
 	email_account_id bigint,
 	fetch_campaigns boolean DEFAULT NULL,
+	fetch_tags boolean DEFAULT NULL,
 	connection name DEFAULT NULL)
 RETURNS SETOF smartlead_email_account
-AS 'MODULE_PATHNAME', 'smartlead_lookup' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 1;
+AS 'MODULE_PATHNAME', 'smartlead_lookup' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 1;
 
-COMMENT ON FUNCTION smartlead_get_email_account(bigint, boolean, name) IS
+COMMENT ON FUNCTION smartlead_get_email_account(bigint, boolean, boolean, name) IS
 'the e-mail account of that id, or no row. (GET /email-accounts/{email_account_id}/)';
 
 CREATE FUNCTION smartlead_list_email_accounts(
@@ -65,7 +67,7 @@ CREATE FUNCTION smartlead_list_email_accounts(
 	max_rows bigint DEFAULT NULL,
 	connection name DEFAULT NULL)
 RETURNS SETOF smartlead_email_account
-AS 'MODULE_PATHNAME', 'smartlead_listing' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100;
+AS 'MODULE_PATHNAME', 'smartlead_listing' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 100;
 
 COMMENT ON FUNCTION smartlead_list_email_accounts(boolean, text, boolean, boolean, text, text, bigint, boolean, bigint, name) IS
 'all e-mail accounts of the workspace, all pages, filtered by Smartlead. warmup_status: ACTIVE, INACTIVE. type: GMAIL, OUTLOOK, SMTP. username: a part of it. (GET /email-accounts/)';
@@ -76,7 +78,7 @@ CREATE FUNCTION smartlead_list_campaign_email_accounts(
 	max_rows bigint DEFAULT NULL,
 	connection name DEFAULT NULL)
 RETURNS SETOF smartlead_email_account
-AS 'MODULE_PATHNAME', 'smartlead_listing' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+AS 'MODULE_PATHNAME', 'smartlead_listing' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 10;
 
 COMMENT ON FUNCTION smartlead_list_campaign_email_accounts(bigint, boolean, bigint, name) IS
 'the e-mail accounts that a campaign sends from. (GET /campaigns/{campaign_id}/email-accounts)';
@@ -93,7 +95,7 @@ CREATE FUNCTION smartlead_update_email_account(
 	is_suspended boolean DEFAULT NULL,
 	connection name DEFAULT NULL)
 RETURNS boolean
-AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_update_email_account(bigint, integer, text, text, text, text, bigint, integer, boolean, name) IS
 'changes the given settings of an e-mail account, called as they are read back; NULL leaves one as it is. To take the account from its client use smartlead_clear_email_account_client. (POST /email-accounts/{email_account_id})';
@@ -102,7 +104,7 @@ CREATE FUNCTION smartlead_clear_email_account_client(
 	email_account_id bigint,
 	connection name DEFAULT NULL)
 RETURNS boolean
-AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_clear_email_account_client(bigint, name) IS
 'takes an e-mail account from its client. (POST /email-accounts/{email_account_id})';
@@ -110,34 +112,35 @@ COMMENT ON FUNCTION smartlead_clear_email_account_client(bigint, name) IS
 CREATE FUNCTION smartlead_add_campaign_email_accounts(
 	campaign_id bigint,
 	email_account_ids bigint[],
+	auto_adjust_warmup boolean DEFAULT NULL,
 	connection name DEFAULT NULL)
 RETURNS boolean
-AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
-COMMENT ON FUNCTION smartlead_add_campaign_email_accounts(bigint, bigint[], name) IS
-'lets a campaign send from these e-mail accounts as well. (POST /campaigns/{campaign_id}/email-accounts)';
+COMMENT ON FUNCTION smartlead_add_campaign_email_accounts(bigint, bigint[], boolean, name) IS
+'lets a campaign send from these e-mail accounts as well; adding one again changes nothing. auto_adjust_warmup lets Smartlead fit their warmup to it. (POST /campaigns/{campaign_id}/email-accounts)';
 
 CREATE FUNCTION smartlead_remove_campaign_email_accounts(
 	campaign_id bigint,
 	email_account_ids bigint[],
 	connection name DEFAULT NULL)
 RETURNS boolean
-AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME', 'smartlead_action' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION smartlead_remove_campaign_email_accounts(bigint, bigint[], name) IS
 'takes these e-mail accounts from a campaign; the last one of an active campaign is refused. (DELETE /campaigns/{campaign_id}/email-accounts)';
 
-REVOKE ALL ON FUNCTION smartlead_get_email_account(bigint, boolean, name) FROM PUBLIC;
+REVOKE ALL ON FUNCTION smartlead_get_email_account(bigint, boolean, boolean, name) FROM PUBLIC;
 REVOKE ALL ON FUNCTION smartlead_list_email_accounts(boolean, text, boolean, boolean, text, text, bigint, boolean, bigint, name) FROM PUBLIC;
 REVOKE ALL ON FUNCTION smartlead_list_campaign_email_accounts(bigint, boolean, bigint, name) FROM PUBLIC;
 REVOKE ALL ON FUNCTION smartlead_update_email_account(bigint, integer, text, text, text, text, bigint, integer, boolean, name) FROM PUBLIC;
 REVOKE ALL ON FUNCTION smartlead_clear_email_account_client(bigint, name) FROM PUBLIC;
-REVOKE ALL ON FUNCTION smartlead_add_campaign_email_accounts(bigint, bigint[], name) FROM PUBLIC;
+REVOKE ALL ON FUNCTION smartlead_add_campaign_email_accounts(bigint, bigint[], boolean, name) FROM PUBLIC;
 REVOKE ALL ON FUNCTION smartlead_remove_campaign_email_accounts(bigint, bigint[], name) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION smartlead_get_email_account(bigint, boolean, name) TO smartlead_user;
+GRANT EXECUTE ON FUNCTION smartlead_get_email_account(bigint, boolean, boolean, name) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION smartlead_list_email_accounts(boolean, text, boolean, boolean, text, text, bigint, boolean, bigint, name) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION smartlead_list_campaign_email_accounts(bigint, boolean, bigint, name) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION smartlead_update_email_account(bigint, integer, text, text, text, text, bigint, integer, boolean, name) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION smartlead_clear_email_account_client(bigint, name) TO smartlead_user;
-GRANT EXECUTE ON FUNCTION smartlead_add_campaign_email_accounts(bigint, bigint[], name) TO smartlead_user;
+GRANT EXECUTE ON FUNCTION smartlead_add_campaign_email_accounts(bigint, bigint[], boolean, name) TO smartlead_user;
 GRANT EXECUTE ON FUNCTION smartlead_remove_campaign_email_accounts(bigint, bigint[], name) TO smartlead_user;

@@ -208,21 +208,21 @@ CREATE FUNCTION @extschema@.smartlead_subscribe(
 	name text DEFAULT NULL,
 	connection name DEFAULT NULL)
 RETURNS bigint
-AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000;
 
 COMMENT ON FUNCTION @extschema@.smartlead_subscribe(bigint, text[], text[], bigint, text, text, name) IS
 'Registers a webhook at Smartlead that leads to this database, for a campaign, for a client, or with level => ''user'' for the whole workspace, and returns its id in smartlead_webhooks. categories: whose changes to tell; all of the workspace if not given. (POST /campaigns/{campaign_id}/webhooks or POST /webhook/create)';
 
 CREATE FUNCTION @extschema@.smartlead_rotate_webhook(webhook bigint, overlap interval DEFAULT '1 day')
 RETURNS text
-AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE COST 100000;
 
 COMMENT ON FUNCTION @extschema@.smartlead_rotate_webhook(bigint, interval) IS
 'Gives a webhook a new URL, also at Smartlead unless it was made by hand, and returns it. The old one goes on to work for the time of the overlap.';
 
 CREATE FUNCTION @extschema@.smartlead_unsubscribe_webhook(webhook bigint)
 RETURNS boolean
-AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE COST 100000;
 
 COMMENT ON FUNCTION @extschema@.smartlead_unsubscribe_webhook(bigint) IS
 'Removes a webhook at Smartlead and refuses its requests from then on. False: it had ended already. (DELETE /campaigns/{campaign_id}/webhooks or DELETE /webhook/delete)';
@@ -249,7 +249,7 @@ CREATE FUNCTION @extschema@.smartlead_list_webhooks(
 	max_rows bigint DEFAULT NULL,
 	connection name DEFAULT NULL)
 RETURNS SETOF @extschema@.smartlead_webhook
-AS 'MODULE_PATHNAME', 'smartlead_listing' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME', 'smartlead_listing' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION @extschema@.smartlead_list_webhooks(bigint, bigint, name) IS
 'The webhooks of a campaign, ours and others''. Smartlead lists no others; for those at client and user level see smartlead_webhooks. (GET /campaigns/{campaign_id}/webhooks)';

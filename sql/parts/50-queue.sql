@@ -216,7 +216,7 @@ COMMENT ON FUNCTION @extschema@.smartlead_requeue(bigint) IS
 
 CREATE FUNCTION @extschema@.smartlead_wait(job bigint, timeout interval DEFAULT '1 minute')
 RETURNS @extschema@.smartlead_queue
-AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000;
 
 COMMENT ON FUNCTION @extschema@.smartlead_wait(bigint, interval) IS
 'waits until a job has ended, at most the time given (NULL: without limit), and returns its row: look at "state". The job must have been enqueued by a transaction that has committed';

@@ -138,9 +138,8 @@ sl_problem_unreadable(const SlRequest *request, const char *why)
 				   pstrdup(why), NULL);
 }
 
-/* A write that may or may not have been done, and that must not be done twice. */
-static SlProblem *
-unknown_outcome(const SlRequest *request, char *detail)
+SlProblem *
+sl_problem_unknown_outcome(const SlRequest *request, char *detail)
 {
 	return problem(
 		SL_ERRCODE_UNKNOWN_OUTCOME,
@@ -156,7 +155,7 @@ transport_problem(const SlRequest *request, const SlResponse *response)
 	char *detail = pstrdup(response->problem != NULL ? response->problem : "No answer came.");
 
 	if (response->outcome != SL_NOT_SENT && !request->repeatable)
-		return unknown_outcome(request, detail);
+		return sl_problem_unknown_outcome(request, detail);
 	switch (response->outcome)
 	{
 		case SL_TIMED_OUT:
@@ -236,7 +235,7 @@ status_problem(const SlRequest *request, int status, char *detail)
 			break;
 	}
 	if (status >= 500 && !request->repeatable)
-		return unknown_outcome(request, detail);
+		return sl_problem_unknown_outcome(request, detail);
 	if (status >= 500)
 		return problem(SL_ERRCODE_UNAVAILABLE,
 					   psprintf("Smartlead failed to answer \"%s\"", endpoint), detail,
@@ -259,6 +258,18 @@ said_detail(const char *said, int status)
 	return psprintf("Smartlead said: %s (HTTP status %d)", said, status);
 }
 
+/* Refused by a web page: by what stands before Smartlead, which doesn't look at keys. */
+static SlProblem *
+refused_by_front(const SlRequest *request, char *detail)
+{
+	return problem(SL_ERRCODE_NO_PERMISSION,
+				   psprintf("\"%s\" was refused before it came to Smartlead", request->endpoint),
+				   detail,
+				   pstrdup("The answer is a web page of a proxy or firewall, and tells nothing "
+						   "about the API key. Try again later; if it stays so, ask whether this "
+						   "server's address is blocked."));
+}
+
 /* A route that Smartlead doesn't know is answered with a web page: the ids are not to blame. */
 static SlProblem *
 unknown_route(const SlRequest *request, char *detail)
@@ -278,13 +289,60 @@ denies_success(const cJSON *root)
 		   cJSON_IsFalse(sl_json_member(root, "success"));
 }
 
+/* null, false, "", {} and []. */
+static bool
+is_void(const cJSON *node)
+{
+	return node == NULL || cJSON_IsNull(node) || cJSON_IsFalse(node) ||
+		   (cJSON_IsString(node) && is_blank(node->valuestring)) ||
+		   ((cJSON_IsObject(node) || cJSON_IsArray(node)) && node->child == NULL);
+}
+
+/* {"error": …} and nothing besides that was asked for: a failure, too. */
+static bool
+tells_an_error(const cJSON *root)
+{
+	static const char *const errors[] = {"error", "errors", "errorCode"};
+	bool					 told = false;
+
+	for (int i = 0; i < lengthof(errors); i++)
+		told |= !is_void(sl_json_member(root, errors[i]));
+	return told && !cJSON_IsTrue(sl_json_member(root, "ok")) &&
+		   !cJSON_IsTrue(sl_json_member(root, "success")) &&
+		   is_void(sl_json_member(root, "data")) && sl_json_member(root, "id") == NULL;
+}
+
+/* Is there nothing in the answer to a lookup but words about it? Then there is no such object. */
+static bool
+says_nothing(const cJSON *root)
+{
+	static const char *const words[] = {"ok", "success", "message", "status", "statusCode"};
+	const cJSON				*member;
+
+	if (!cJSON_IsObject(root))
+		return is_void(root);
+	cJSON_ArrayForEach (member, root)
+	{
+		bool is_word = false;
+
+		for (int i = 0; i < lengthof(words); i++)
+			is_word |= strcmp(member->string, words[i]) == 0;
+		if (!is_word && !is_void(member))
+			return false;
+	}
+	return true;
+}
+
 /* A 2xx: is it one? */
 static SlProblem *
 success_problem(const SlRequest *request, const SlAnswer *answer, SlKind kind, const char *why)
 {
-	if (denies_success(answer->root))
+	if (denies_success(answer->root) || tells_an_error(answer->root))
 		return problem(SL_ERRCODE_REFUSED, psprintf("Smartlead refused \"%s\"", request->endpoint),
 					   said_detail(what_was_said(request, answer), answer->status), NULL);
+	if (kind == SL_LOOKUP && answer->root != NULL && sl_answer_object(answer) == NULL &&
+		!says_nothing(answer->root))
+		return sl_problem_unreadable(request, "It holds no object with an id.");
 	if (answer->root != NULL || (kind == SL_LOOKUP && is_blank(answer->text)))
 		return NULL;
 	if (kind == SL_LISTING && is_blank(answer->text))
@@ -293,7 +351,7 @@ success_problem(const SlRequest *request, const SlAnswer *answer, SlKind kind, c
 	if (kind == SL_ACTION && !is_markup(answer->text))
 		return NULL;
 	if (kind == SL_ACTION && !request->repeatable)
-		return unknown_outcome(request, pstrdup("The answer is a web page."));
+		return sl_problem_unknown_outcome(request, pstrdup("The answer is a web page."));
 	return sl_problem_unreadable(request, is_markup(answer->text) ? "It is a web page." : why);
 }
 
@@ -320,16 +378,21 @@ sl_answer_read(const SlRequest *request, SlKind kind, bool has_passwords,
 	else
 	{
 		char *said = what_was_said(request, answer);
-
 		char *detail = said_detail(said, response->status);
 
-		answer->problem = response->status == 404 && is_markup(answer->text)
-							  ? unknown_route(request, detail)
-							  : status_problem(request, response->status, detail);
+		if (response->status == 404 && is_markup(answer->text))
+			answer->problem = unknown_route(request, detail);
+		else if (response->status == 403 && is_markup(answer->text))
+			answer->problem = refused_by_front(request, detail);
+		else
+			answer->problem = status_problem(request, response->status, detail);
 		answer->problem->said = said;
 	}
-	if (answer->problem != NULL)
-		answer->problem->http_status = response->status;
+
+	/* Deleted by an attempt whose answer never came: what is not found now was found then. */
+	if (request->method == SL_DELETE && response->in_doubt && response->status == 404 &&
+		!is_markup(answer->text))
+		answer->problem = NULL;
 
 	/* A lookup of what is not there. An unknown route answers 404 as well, but with a web page. */
 	if (kind == SL_LOOKUP && response->status == 404 && answer->root != NULL)
@@ -393,15 +456,40 @@ sl_answer_total(const SlAnswer *answer)
 	return -1;
 }
 
+/*
+ * The object with an id in this node: itself, the first of an array, or the only one in an envelope.
+ * What is called "data" goes before the rest.
+ */
+static const cJSON *
+object_in(const cJSON *node, int depth)
+{
+	const cJSON *found = NULL;
+	const cJSON *member;
+
+	if (cJSON_IsArray(node))
+		node = node->child;
+	if (!cJSON_IsObject(node))
+		return NULL;
+	if (!is_void(sl_json_member(node, "id")))
+		return node;
+	if (depth > 0)
+		found = object_in(sl_json_member(node, "data"), depth - 1);
+	if (depth == 0 || found != NULL)
+		return found;
+	cJSON_ArrayForEach (member, node)
+	{
+		const cJSON *inner = object_in(member, depth - 1);
+
+		if (inner != NULL && found != NULL)
+			return NULL;
+		found = inner != NULL ? inner : found;
+	}
+	return found;
+}
+
+/* {"ok": true, "data": {…}}, {"ok": true, "data": [{…}]}, {"success": true, "campaign": {…}}, … */
 const cJSON *
 sl_answer_object(const SlAnswer *answer)
 {
-	const cJSON *node = answer->root;
-
-	/* {"ok": true, "data": {…}} and {"ok": true, "data": [{…}]} as well as the bare object */
-	if (cJSON_IsObject(node) && sl_json_member(node, "id") == NULL)
-		node = sl_json_member(node, "data");
-	if (cJSON_IsArray(node))
-		node = node->child;
-	return cJSON_IsObject(node) && sl_json_member(node, "id") != NULL ? node : NULL;
+	return object_in(answer->root, 2);
 }

@@ -18,7 +18,8 @@
 SlArguments *
 sl_arguments(const SlEndpoint *endpoint)
 {
-	SlArguments *arguments = palloc0(sizeof(SlArguments));
+	SlArguments *arguments = palloc0(offsetof(SlArguments, value) +
+									 sl_endpoint_param_count(endpoint) * sizeof(SlArgument));
 
 	arguments->endpoint = endpoint;
 	return arguments;

@@ -25,7 +25,7 @@ typedef struct SlArgument
 typedef struct SlArguments
 {
 	const SlEndpoint *endpoint;
-	SlArgument		  value[SL_MAX_PARAMS]; /* by the parameter's index */
+	SlArgument		  value[FLEXIBLE_ARRAY_MEMBER]; /* by the parameter's index */
 } SlArguments;
 
 extern SlArguments *sl_arguments(const SlEndpoint *endpoint);

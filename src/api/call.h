@@ -66,6 +66,9 @@ extern const cJSON *sl_answer_object(const SlAnswer *answer);
 /* An answer in which something can't be read. */
 extern SlProblem *sl_problem_unreadable(const SlRequest *request, const char *why);
 
+/* A write that may or may not have been done, and that must not be done twice. */
+extern SlProblem *sl_problem_unknown_outcome(const SlRequest *request, char *detail);
+
 /* Percent-encodes text of the server's encoding for a path or a query. */
 extern char *sl_url_encode(const char *text);
 

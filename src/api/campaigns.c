@@ -13,20 +13,32 @@
 
 PG_FUNCTION_INFO_V1(smartlead_create_campaign);
 
-/*
- * What the answer to the creation and the arguments tell. The campaign is there, so nothing that
- * goes wrong from now on may look as if it were not.
- */
+/* What the answer to the creation and the arguments tell. */
 static void
 fill_known(cJSON *created, const SlArguments *arguments)
 {
 	const char *client_id = sl_arguments_text(arguments, "client_id");
 
 	cJSON_DeleteItemFromObjectCaseSensitive(created, "ok");
+	cJSON_DeleteItemFromObjectCaseSensitive(created, "success");
 	if (sl_json_member(created, "status") == NULL)
 		cJSON_AddStringToObject(created, "status", "DRAFTED");
 	if (client_id != NULL && sl_json_member(created, "client_id") == NULL)
 		cJSON_AddStringToObject(created, "client_id", client_id);
+}
+
+/* Leaves the id alone, which is the least that a caller must learn. */
+static void
+keep_id(cJSON *created)
+{
+	cJSON *next;
+
+	for (cJSON *member = created->child; member != NULL; member = next)
+	{
+		next = member->next;
+		if (strcmp(member->string, "id") != 0)
+			cJSON_Delete(cJSON_DetachItemViaPointer(created, member));
+	}
 }
 
 /* The campaign as Smartlead reads it back, or NULL when that can't be had now. */
@@ -45,24 +57,53 @@ read_back(const SlConnection *connection, const cJSON *created)
 	return answer->problem == NULL ? sl_answer_object(answer) : NULL;
 }
 
+/* The campaign as a row, or NULL, with *why set, when something in it can't be read. */
 static HeapTuple
-campaign_row(TupleDesc descriptor, const cJSON *campaign)
+campaign_row(TupleDesc descriptor, const cJSON *campaign, char **why)
 {
-	Datum	 *values = palloc(sizeof(Datum) * descriptor->natts);
-	bool	 *nulls = palloc(sizeof(bool) * descriptor->natts);
-	SlRequest request = {.endpoint = "create_campaign"};
-	char	 *problem = sl_record_read(sl_record_reader(descriptor, NULL), campaign, values, nulls);
+	Datum *values = palloc(sizeof(Datum) * descriptor->natts);
+	bool  *nulls = palloc(sizeof(bool) * descriptor->natts);
 
-	if (problem != NULL)
-		sl_problem_raise(sl_problem_unreadable(&request, problem));
-	return heap_form_tuple(descriptor, values, nulls);
+	*why = sl_record_read(sl_record_reader(descriptor, NULL), campaign, values, nulls);
+	return *why == NULL ? heap_form_tuple(descriptor, values, nulls) : NULL;
+}
+
+/*
+ * The new campaign, as much of it as can be had. It is there, so nothing that goes wrong from now on
+ * may look as if it were not.
+ */
+static HeapTuple
+new_campaign(TupleDesc descriptor, const SlConnection *connection, const SlArguments *arguments,
+			 cJSON *created)
+{
+	const cJSON *campaign = read_back(connection, created);
+	HeapTuple	 row = NULL;
+	char		*why;
+	SlRequest	 request = {.endpoint = "create_campaign"};
+
+	if (campaign != NULL)
+		row = campaign_row(descriptor, campaign, &why);
+	if (row == NULL)
+	{
+		fill_known(created, arguments);
+		row = campaign_row(descriptor, created, &why);
+	}
+	if (row == NULL)
+	{
+		keep_id(created);
+		row = campaign_row(descriptor, created, &why);
+	}
+	if (row == NULL)
+		sl_problem_raise(sl_problem_unknown_outcome(&request, why));
+	return row;
 }
 
 /*
  * smartlead_create_campaign(name text, client_id bigint, connection name) → smartlead_campaign
  *
  * POST /campaigns/create, then GET /campaigns/{id}, since the first answers with little. When the
- * second can't be had, the row holds what is known and the rest is NULL.
+ * second can't be had or read, the row holds what is known and the rest is NULL. When the first
+ * answers without an id, the outcome is unknown (SL520).
  */
 Datum
 smartlead_create_campaign(PG_FUNCTION_ARGS)
@@ -72,7 +113,6 @@ smartlead_create_campaign(PG_FUNCTION_ARGS)
 	SlArguments		 *arguments;
 	SlConnection	 *connection;
 	cJSON			 *created;
-	const cJSON		 *campaign;
 	TupleDesc		  descriptor;
 	HeapTuple		  row;
 	Datum			  result;
@@ -89,15 +129,10 @@ smartlead_create_campaign(PG_FUNCTION_ARGS)
 	{
 		SlRequest request = {.endpoint = "create_campaign"};
 
-		sl_problem_raise(sl_problem_unreadable(&request, "It holds no id of a new campaign."));
+		sl_problem_raise(sl_problem_unknown_outcome(
+			&request, pstrdup("The answer holds no id of a new campaign.")));
 	}
-	campaign = read_back(connection, created);
-	if (campaign == NULL)
-	{
-		fill_known(created, arguments);
-		campaign = created;
-	}
-	row = campaign_row(descriptor, campaign);
+	row = new_campaign(descriptor, connection, arguments, created);
 	own = MemoryContextSwitchTo(caller);
 	result = heap_copy_tuple_as_datum(row, descriptor);
 	MemoryContextDelete(own);

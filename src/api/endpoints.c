@@ -191,7 +191,7 @@ const SlEndpoint sl_endpoints[] = {
 						 LEAD_ID,
 						 {"category", SL_NOT_SENT_ITSELF, SL_TEXT, .required = true},
 						 {"pause_lead", SL_IN_BODY, SL_BOOLEAN},
-						 {"category_id", SL_IN_BODY, SL_BIGINT}),
+						 {"category_id", SL_IN_BODY, SL_BIGINT, .found_out = true}),
 	},
 	{
 		.name = "clear_lead_category",
@@ -259,7 +259,7 @@ const SlEndpoint sl_endpoints[] = {
 		.urgent = true,
 		.completion = &sl_complete_lead_id,
 		.params = PARAMS({"email", SL_NOT_SENT_ITSELF, SL_TEXT, .required = true},
-						 {"lead_id", SL_IN_PATH, SL_BIGINT}),
+						 {"lead_id", SL_IN_PATH, SL_BIGINT, .found_out = true}),
 	},
 	{
 		.name = "list_lead_categories",
@@ -280,7 +280,8 @@ const SlEndpoint sl_endpoints[] = {
 		.has_passwords = true,
 		.shape = &email_account_shape,
 		.params = PARAMS(EMAIL_ACCOUNT_ID,
-						 {"fetch_campaigns", SL_IN_QUERY, SL_BOOLEAN}),
+						 {"fetch_campaigns", SL_IN_QUERY, SL_BOOLEAN},
+						 {"fetch_tags", SL_IN_QUERY, SL_BOOLEAN}),
 	},
 	{
 		.name = "list_email_accounts",
@@ -343,10 +344,10 @@ const SlEndpoint sl_endpoints[] = {
 		.kind = SL_ACTION,
 		.method = SL_POST,
 		.path = "/campaigns/{campaign_id}/email-accounts",
-		/* Adding again is harmless by one source, not naturally repeatable by another. */
-		.repeatable = false,
+		.repeatable = true,
 		.params = PARAMS(CAMPAIGN_ID,
-						 {"email_account_ids", SL_IN_BODY, SL_BIGINTS, .required = true}),
+						 {"email_account_ids", SL_IN_BODY, SL_BIGINTS, .required = true},
+						 {"auto_adjust_warmup", SL_IN_BODY, SL_BOOLEAN}),
 	},
 	{
 		.name = "remove_campaign_email_accounts",
@@ -497,7 +498,6 @@ sl_endpoint_param_count(const SlEndpoint *endpoint)
 
 	while (endpoint->params[n].name != NULL)
 		n++;
-	Assert(n <= SL_MAX_PARAMS);
 	return n;
 }
 
@@ -522,7 +522,7 @@ fits(const SlEndpoint *endpoint, const char *const *params, int n_params)
 	{
 		int param = sl_endpoint_param(endpoint, params[i]);
 
-		if (param < 0)
+		if (param < 0 || endpoint->params[param].found_out)
 			return false;
 		required -= endpoint->params[param].required;
 	}

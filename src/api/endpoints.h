@@ -46,13 +46,12 @@ typedef struct SlParam
 	SlPlace		place;
 	SlParamType type;
 	bool		required;
-	const char *wire;		  /* Smartlead's word when it is written, if another one */
-	const char *alternative;  /* a second spelling, tried when the first one is refused */
-	int			max_elements; /* of a list, in one request; 0: any */
+	bool		found_out;			 /* by the row's "completion": nobody's argument */
+	const char *wire;				 /* Smartlead's word when it is written, if another one */
+	const char *alternative;		 /* a second spelling, tried when the first one is refused */
+	int			max_elements;		 /* of a list, in one request; 0: any */
 	char *(*read)(const char *text); /* what a text is sent as; throws for what it can't be */
 } SlParam;
-
-#define SL_MAX_PARAMS 16
 
 typedef enum SlKind
 {

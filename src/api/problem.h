@@ -24,11 +24,10 @@
 typedef struct SlProblem
 {
 	int	  sqlstate;
-	int	  http_status; /* 0: there was no answer */
-	char *message;	   /* as errmsg, errdetail, errhint want them; in the server's encoding */
-	char *detail;	   /* or NULL */
-	char *hint;		   /* or NULL */
-	char *said;		   /* Smartlead's own words, or NULL */
+	char *message; /* as errmsg, errdetail, errhint want them; in the server's encoding */
+	char *detail;  /* or NULL */
+	char *hint;	   /* or NULL */
+	char *said;	   /* Smartlead's own words, or NULL */
 } SlProblem;
 
 pg_noreturn extern void sl_problem_raise(const SlProblem *problem);

@@ -414,23 +414,19 @@ sl_attempt_read(SlTransfer *transfer, CURLcode code)
 	SlResponse	 *response = &transfer->response;
 	long		  status = 0;
 	curl_off_t	  retry_after = 0;
-	char		 *content_type = NULL;
 
 	response->attempts++;
 	response->status = 0;
 	response->retry_after = -1;
-	response->content_type = NULL;
 	response->problem = NULL;
 	count_attempt(transfer);
 	if (code == CURLE_OK)
 	{
 		curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
 		curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER, &retry_after);
-		curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_TYPE, &content_type);
 		response->outcome = SL_ANSWERED;
 		response->status = (int) status;
 		response->retry_after = retry_after > 0 ? (int) Min(retry_after, INT_MAX) : -1;
-		response->content_type = content_type != NULL ? pstrdup(content_type) : NULL;
 		response->body = transfer->body != NULL ? transfer->body : "";
 		response->body_length = transfer->body_length;
 		if (status == 429 && response->retry_after < 0)

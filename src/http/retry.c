@@ -92,6 +92,8 @@ sl_retry_delay(SlTransfer *transfer, CURLcode code)
 	if (transfer->retries_left <= 0 ||
 		!(answered ? answer_is_transient(transfer) : failure_is_transient(transfer, code)))
 		return -1;
+	if (answered || response->outcome == SL_BROKEN)
+		transfer->response.in_doubt = true;
 	if (response->retry_after >= 0)
 		return response->retry_after * 1000L;
 	return backoff(response->attempts, FIRST_BACKOFF_MS);

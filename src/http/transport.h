@@ -57,10 +57,10 @@ typedef struct SlResponse
 	int			status;
 	const char *body; /* NUL-terminated; may hold anything */
 	size_t		body_length;
-	const char *content_type; /* or NULL */
-	const char *problem;	  /* for a failed transfer: a sentence, without the key */
-	int			retry_after;  /* seconds, with a last 429 or 503; or -1 */
+	const char *problem;	 /* for a failed transfer: a sentence, without the key */
+	int			retry_after; /* seconds, with a last 429 or 503; or -1 */
 	int			attempts;
+	bool		in_doubt; /* an attempt before the last may have been processed */
 } SlResponse;
 
 typedef struct SlTransfer SlTransfer;
