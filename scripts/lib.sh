@@ -204,7 +204,7 @@ run_regress()
 	passed=0 failed=0
 	[ ${#tests[@]} -gt 0 ] || return 0
 	"${as_user[@]}" mkdir -p "$1"
-	"${as_user[@]}" "$pg_regress" --bindir="$bindir" --inputdir=test --outputdir="$1" \
+	timeout -k 10 "${SMARTLEAD_REGRESS_BOUND:-1200}" "${as_user[@]}" "$pg_regress" --bindir="$bindir" --inputdir=test --outputdir="$1" \
 		--dbname=smartlead_regression --encoding=UTF8 --no-locale \
 		${PGHOST:+--host="$PGHOST"} ${PGPORT:+--port="$PGPORT"} ${PGUSER:+--user="$PGUSER"} \
 		"${tests[@]}" 2>&1 | tee build/regress.out || true
@@ -212,7 +212,17 @@ run_regress()
 	failed=$((${#tests[@]} - passed))
 }
 
-# run_prove DIR: runs the prove files, their clusters and logs below DIR, and sets passed and failed.
+stop_prove() # after an interruption: the tests end what they have started
+{
+	if [ -n "${prove_pid:-}" ]; then
+		kill "$prove_pid" 2>/dev/null || true
+		wait "$prove_pid" 2>/dev/null || true
+		prove_pid=
+	fi
+}
+
+# run_prove DIR: runs the prove files, their clusters and logs below DIR, and sets passed and failed. In the
+# background, since bash heeds no signal while it waits for a command in the foreground.
 run_prove()
 {
 	local tests
@@ -223,6 +233,9 @@ run_prove()
 		TESTDIR="$1" TESTDATADIR="$1/tmp_check" TESTLOGDIR="$1/tmp_check/log" \
 		PATH="$bindir:$PATH" PGPORT=65432 PG_REGRESS="$pg_regress" \
 		"${as_user[@]}" perl scripts/prove.pl "$1/prove.count" \
-		-I "$pgxs/test/perl" -I test/perl "${tests[@]}" || true
+		-I "$pgxs/test/perl" -I test/perl "${tests[@]}" &
+	prove_pid=$!
+	wait "$prove_pid" || true
+	prove_pid=
 	read -r passed failed <"$1/prove.count" || { passed=0 failed=${#tests[@]}; }
 }

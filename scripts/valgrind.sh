@@ -15,6 +15,7 @@ finish()
 	local status=$?
 	set +e
 	cd "$top"
+	stop_prove
 	stop_sandbox
 	if [ -n "$stage" ]; then
 		stop_cluster "$stage"

@@ -52,9 +52,30 @@ sub start
 sub has_ended
 {
 	my ($self) = @_;
-	my $mark = "statement $self->{said} is done\n";
 	return 1 unless $self->{run}->pumpable;
 	$self->{run}->pump_nb;
+	return $self->is_finished;
+}
+
+# Waits until the statement waits for Smartlead. False when it has ended instead, at once: what it waits for will
+# not come any more.
+sub waits_for_smartlead
+{
+	my ($self, $node) = @_;
+	for (;;)
+	{
+		my ($state, $wait) = split /\|/, $node->safe_psql('postgres',
+			"SELECT state, wait_event_type FROM pg_stat_activity WHERE pid = $self->{pid}");
+		return 1 if ($wait // '') eq 'Extension';
+		return 0 if $self->has_ended;
+		select undef, undef, undef, 0.02;
+	}
+}
+
+sub is_finished
+{
+	my ($self) = @_;
+	my $mark = "statement $self->{said} is done\n";
 	return $self->{out} =~ /\Q$mark\E\z/ && $self->{err} =~ /\Q$mark\E\z/;
 }
 
@@ -63,7 +84,7 @@ sub finish
 {
 	my ($self) = @_;
 	my $mark = "statement $self->{said} is done\n";
-	until ($self->{out} =~ /\Q$mark\E\z/ && $self->{err} =~ /\Q$mark\E\z/)
+	until ($self->is_finished)
 	{
 		last unless $self->{run}->pumpable;
 		$self->{run}->pump; # dies when the time is over

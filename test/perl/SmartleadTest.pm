@@ -17,6 +17,7 @@ use Exporter 'import';
 use File::Basename qw(dirname);
 use HTTP::Tiny;
 use IO::Socket::INET;
+use IPC::Run;
 use JSON::PP;
 use POSIX ();
 use PostgreSQL::Test::Cluster;
@@ -27,7 +28,7 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = qw(
   smartlead_node connect_sandbox
   start_sandbox stop_sandbox sandbox_url sandbox_get sandbox_post sandbox_request
-  free_port http_request wait_until log_has
+  free_port http_request wait_until log_has try_sql
 );
 
 my $sandbox_binary = $ENV{SMARTLEAD_SANDBOX}
@@ -189,6 +190,20 @@ sub wait_until
 		sleep 0.02;
 	}
 	return 1;
+}
+
+# What a statement answers, or undef when it fails or the server is away: for tests that crash it. Nothing is
+# written to psql, which may have ended by then.
+sub try_sql
+{
+	my ($node, $sql) = @_;
+	my ($out, $err) = ('', '');
+	my $ok = eval {
+		IPC::Run::run([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-c', $sql ],
+			'<', '/dev/null', '>', \$out, '2>', \$err);
+	};
+	chomp $out;
+	return $ok ? $out : undef;
 }
 
 # Whether the node's log has the pattern, from the offset (as of -s $node->logfile) on.

@@ -147,10 +147,7 @@ connect_sandbox(
 	options => { base_url => "http://127.0.0.1:$late/api/v1", max_retries => 20 });
 $session->query('SET smartlead.connection = late');
 $session->start($create);
-ok( $node->poll_query_until(
-		'postgres',
-		q{SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = } . $session->pid),
-	'a write waits for the service to come up');
+ok($session->waits_for_smartlead($node), 'V8: a write waits for the service to come up');
 start_sandbox('--port', $late);
 is($session->finish, 'Made once', 'the write is done when it has');
 is(scalar(log_of('/campaigns/create')), 1, 'once');

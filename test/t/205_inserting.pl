@@ -245,10 +245,10 @@ for my $i (1 .. 5)
 	$socket->flush;
 	push @sockets, $socket;
 }
-ok(wait_until(sub { stat_of($node, 'requests') == $requests + 5 }, 'the requests', 30), 'five requests are read');
+ok(wait_until(sub { stat_of($node, 'requests') == $requests + 5 }, 'the requests'), 'five requests are read');
 setsockopt $_, Socket::SOL_SOCKET(), Socket::SO_LINGER(), pack('ii', 1, 0) for @sockets; # ends with a reset
 close $_ for @sockets;
-ok(wait_until(sub { sql(q{SELECT count(*) FROM smartlead_events WHERE subject = 'left alone'}) == 5 }, 'the five events', 30),
+ok(wait_until(sub { sql(q{SELECT count(*) FROM smartlead_events WHERE subject = 'left alone'}) == 5 }, 'the five events'),
 	'whose clients are gone are stored');
 is(send_event($url, event()), 200, 'the receiver goes on');
 sql('DROP TRIGGER slow ON smartlead_events');

