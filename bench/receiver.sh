@@ -5,17 +5,21 @@
 # over a million events.
 #
 # All of them take turns, several rounds long, and the medians are told: a machine that others use, too, is
-# faster in one minute than in the next.
+# faster in one minute than in the next. Each figure is told as it is had, too, and a contender that fails is told and
+# left out. BENCH_ROUNDS=1 is a short form, of two minutes, for a first look.
 #
 # The server is one that has been running for a while: its memory has been touched, and its log is written into
 # files that are there already. It is made so before each turn: a new server stops every second to make such a file, and
 # a virtual machine takes back memory that was not used for a moment.
 # Run by "make bench"; see scripts/bench.sh. shellcheck shell=bash
 
-seconds=${BENCH_SECONDS:-5}
 rounds=${BENCH_ROUNDS:-3}
+if [ "$rounds" -gt 1 ]; then
+	seconds=${BENCH_SECONDS:-5} million=${BENCH_EVENTS:-1000000}
+else
+	seconds=${BENCH_SECONDS:-2} million=${BENCH_EVENTS:-50000}
+fi
 many=$(nproc)
-million=${BENCH_EVENTS:-1000000}
 token=0123456789abcdef
 pids=()
 run=0
@@ -53,18 +57,25 @@ warm_up()
 load()
 {
 	run=$((run + 1))
+	rate=
 	read -r _ rate p50 p99 sent bad < <(RUN=$run wrk -t 1 -c "$1" -d "$seconds" \
-		-s "$top/bench/receiver/events.lua" "$2" | grep RESULT)
+		-s "$top/bench/receiver/events.lua" "$2" | grep RESULT) || true
+	[ -n "$rate" ] || { echo "  wrk told no rate of $2"; return 1; }
 }
 
-# turn NAME COMMAND...: a contender's measurement by a command that sets rate, p50 and p99.
+# turn NAME COMMAND...: a contender's measurement by a command that sets rate, p50 and p99. One that fails says why
+# itself.
 turn()
 {
 	local name=$1
 	shift
-	warm_up
-	"$@"
+	[ "$rounds" -eq 1 ] || warm_up
+	if ! "$@"; then
+		echo "  $name: this turn is left out"
+		return 0
+	fi
 	measured[$name]+="$rate $p50 $p99"$'\n'
+	printf '  %s connections, round %s: %-42s %9.0f/s\n' "$connections" "$round" "$name" "$rate"
 }
 
 median() # median NAME COLUMN
@@ -110,7 +121,7 @@ ours()
 	local before
 	receivers "$1"
 	before=$(stored)
-	load "$2" "$ours"
+	load "$2" "$ours" || return 1
 	before=$(($(stored) - before))
 	[ "$bad" -eq 0 ] && [ "$before" -ge "$sent" ] || die "$sent answered, $bad badly, but $before stored"
 }
@@ -179,9 +190,9 @@ start_answer()
 pgbench() # pgbench CLIENTS PROTOCOL SCRIPT
 {
 	p50=- p99=-
-	rate=$("${as_user[@]}" "$bindir/pgbench" -n -c "$1" -j 2 -T "$seconds" -M "$2" -f "$stage/$3" bench 2>/dev/null |
+	rate=$("${as_user[@]}" "$bindir/pgbench" -n -c "$1" -j 2 -T "$seconds" -M "$2" -f "$stage/$3" bench 2>"$stage/pgbench.err" |
 		sed -n 's/^tps = \([0-9.]*\).*/\1/p')
-	[ -n "$rate" ] || die "pgbench told no rate for $3"
+	[ -n "$rate" ] || { echo "  pgbench told no rate of $3: $(tail -1 "$stage/pgbench.err")"; return 1; }
 }
 
 sql -c 'ALTER SYSTEM SET max_connections = 300' -c "ALTER SYSTEM SET shared_buffers = '1GB'" \
@@ -214,7 +225,7 @@ chmod a+rX "$stage" "$stage"/{insert,notify}.sql
 start_ours
 start_express
 start_answer
-for warming in 1 2 3; do
+for warming in $(seq "$rounds"); do
 	warm_up
 done
 
@@ -254,7 +265,7 @@ done
 
 receivers 1
 export PACE=32
-load 16 "$ours"
+load 16 "$ours" || die "nothing answers at a moderate pace"
 unset PACE
 printf 'at %.0f events per second: p50 %s ms, p99 %s ms\n' "$rate" "$p50" "$p99"
 

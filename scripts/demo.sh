@@ -25,6 +25,13 @@ choose_directory()
 	chmod 700 "$home"
 }
 
+# A directory as choose_directory makes it, and not what a link leads to: it is going to be removed, maybe by root.
+is_ours()
+{
+	[ -d "$1" ] && [ ! -L "$1" ] && [ "$(stat -c %U "$1")" = "$run_user" ] || return 1
+	[ "$1" = "$top/build/demo" ] || [[ "$1" =~ ^/tmp/smartlead-demo\.[A-Za-z0-9]{6}$ ]]
+}
+
 # Ends what a former run left, too, when that was cut off. A process is only ended when it is
 # still the sandbox that was started.
 stop()
@@ -41,6 +48,7 @@ stop()
 		kill "$sandbox" || true
 	fi
 	if [ -n "$home" ] && [ -d "$home" ]; then
+		is_ours "$home" || die "$state names $home, which is no directory of a demo; remove $state by hand"
 		stop_cluster "$home"
 		rm -rf "$home"
 	fi
@@ -119,9 +127,9 @@ case $1 in
 		scripts/deps.sh build
 		choose_user # the account may have come with the packages
 		find_postgres
-		stop
 		build_all
 		install_privately
+		stop
 		start_all
 		tour
 		farewell
@@ -129,6 +137,7 @@ case $1 in
 	stop)
 		[ -f "$state" ] || { say "no demo is running here"; exit 0; }
 		find_postgres
+		use_private_copy
 		stop
 		say "the demo is stopped and removed"
 		;;

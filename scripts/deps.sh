@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Installs what is missing for the purposes named: build, test, valgrind, bench, format.
+# Installs what is missing for the purposes named: build (and run), valgrind, bench, format, versions.
 # Says nothing when all is there. PG_CONFIG in the environment names an installation of PostgreSQL
 # to use as it is.
+#
+# Where there is no server yet, its package is not installed, since Debian's makes a cluster and starts it on
+# port 5432: it is unpacked below build/server, for the private copy of the installation.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -29,11 +32,12 @@ has_pgxs()
 	[ -f "$("$config" --pgxs)" ] && [ -f "$("$config" --includedir-server)/postgres.h" ]
 }
 
+# The rest of it is in the package of the clients.
 has_server()
 {
 	local bin
 	bin=$("${PG_CONFIG:-pg_config}" --bindir)
-	[ -x "$bin/postgres" ] && [ -x "$bin/initdb" ] && [ -x "$bin/psql" ]
+	[ -x "$bin/psql" ] && { [ -x "$bin/postgres" ] || [ -x "build/server$bin/postgres" ]; }
 }
 
 # The major version to install for: that of the pg_config or server already here, else the system's own.
@@ -66,7 +70,7 @@ probe_build()
 		has_server || die "$PG_CONFIG names an installation without a server (postgres, initdb, psql)"
 	else
 		need has_pgxs postgresql-server-dev-MAJOR
-		need 'has_pgxs && has_server' postgresql-MAJOR
+		need 'has_pgxs && has_server' postgresql-client-MAJOR SERVER
 	fi
 }
 
@@ -85,6 +89,7 @@ for purpose in "$@"; do
 		valgrind) need 'command -v valgrind' valgrind libc6-dbg ;;
 		bench) need 'command -v curl' curl ;;
 		format) need 'command -v clang-format' clang-format ;;
+		versions) need 'command -v debootstrap' debootstrap ;;
 		*) die "deps.sh: unknown purpose $purpose" ;;
 	esac
 done
@@ -126,10 +131,34 @@ apt() # the environment goes through env, which sudo does not clear
 if [ ${#as_root[@]} -gt 0 ] && [ -t 0 ]; then
 	"${as_root[@]}" -v # asks for the password now, since apt's own input is closed
 fi
+# unpack_server MAJOR: with the libraries that it needs installed.
+unpack_server()
+{
+	local package=postgresql-$1 libraries
+	libraries=$(apt-cache depends "$package" | sed -n 's/^ *Depends: \(lib[^ <>]*\)$/\1/p')
+	# shellcheck disable=SC2086
+	apt install -y --no-install-recommends $libraries
+	say "unpacking $package below build/server"
+	rm -rf build/server
+	mkdir -p build/server/package
+	(cd build/server/package && apt-get -qq download "$package" >>"$top/$log" 2>&1) ||
+		{ tail -20 "$log" >&2; die "apt-get download $package failed"; }
+	dpkg-deb -x build/server/package/*.deb build/server
+	rm -rf build/server/package
+}
+
 apt update
 packages=()
+wants_server=
 for package in $(names); do
+	if [ "$package" = SERVER ]; then
+		wants_server=1
+		continue
+	fi
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || packages+=("$package")
 done
-say "installing with apt-get: ${packages[*]}"
-apt install -y --no-install-recommends "${packages[@]}"
+if [ ${#packages[@]} -gt 0 ]; then
+	say "installing with apt-get: ${packages[*]}"
+	apt install -y --no-install-recommends "${packages[@]}"
+fi
+[ -z "$wants_server" ] || unpack_server "$(postgres_major)"

@@ -43,10 +43,11 @@ find_postgres()
 {
 	pg_config=${PG_CONFIG:-pg_config}
 	bindir=$("$pg_config" --bindir)
+	server=$bindir/postgres # or, where there is none, what deps.sh has unpacked
+	[ -x "$server" ] || server=$top/build/server$bindir/postgres
 	pgxs=$(dirname "$("$pg_config" --pgxs)")/..
 	pg_regress=$pgxs/test/regress/pg_regress
-	"${as_user[@]}" test -x "$bindir/postgres" ||
-		die "the user $run_user cannot run $bindir/postgres"
+	[ -x "$server" ] || die "$pg_config names an installation without a server"
 }
 
 build_all()
@@ -56,31 +57,39 @@ build_all()
 	$MAKE -s -C test/sandbox
 }
 
-# A copy of the installation, and the extension in it, so that nothing of the system's is touched: PostgreSQL
-# finds its files by where its programs are. It is below build/, unless the user that runs the server can't
-# get there. From here on, bindir is the copy's.
-install_privately()
+# From here on, programs are those of a copy of the installation that is ours alone, so that nothing of the
+# system's is touched: PostgreSQL finds its files by where its programs are. It is below build/, unless the user
+# that runs the server can't get there. Sets copy, and bindir to the copy's.
+use_private_copy()
 {
-	local made_from source copy=$top/build/postgres
-	source=$(readlink -f "$bindir/postgres")
-	made_from="$("$pg_config" --version) $source $(stat -c '%s %Y' "$source")"
 	mkdir -p build
+	copy=$top/build/postgres
 	if ! "${as_user[@]}" test -x "$top/build"; then
 		copy=/tmp/smartlead-postgres.$(id -u).$(printf '%s' "$top" | cksum | cut -d' ' -f1)
 		mkdir -p -m 755 "$copy"
 		[ -O "$copy" ] && [ ! -L "$copy" ] || die "$copy is not a directory of our own"
 	fi
+	system_bindir=$bindir
+	bindir=$copy$bindir
+}
+
+# Makes the copy, unless it is there, and puts the extension into it.
+install_privately()
+{
+	local made_from
+	use_private_copy
+	made_from="$("$pg_config" --version) $(readlink -f "$server") $(stat -L -c '%s %Y' "$server")"
 	if [ "$(cat "$copy/made-from" 2>/dev/null)" != "$made_from" ]; then
 		say "copying PostgreSQL to $copy"
 		rm -rf "${copy:?}"/*
-		copy_directory "$bindir" "$copy"
+		copy_directory "$system_bindir" "$copy"
 		copy_directory "$("$pg_config" --pkglibdir)" "$copy"
 		copy_directory "$("$pg_config" --sharedir)" "$copy"
+		[ "$server" = "$system_bindir/postgres" ] || cp -a build/server/. "$copy"
 		printf '%s\n' "$made_from" >"$copy/made-from"
 	fi
 	say "installing the extension into $copy"
 	$MAKE -s PG_CONFIG="$pg_config" DESTDIR="$copy" install
-	bindir=$copy$bindir
 	chmod -R a+rX "$copy"
 	"${as_user[@]}" "$bindir/postgres" --version >/dev/null ||
 		die "the user $run_user cannot run $bindir/postgres"

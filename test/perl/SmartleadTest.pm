@@ -28,7 +28,7 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = qw(
   smartlead_node connect_sandbox
   start_sandbox stop_sandbox sandbox_url sandbox_get sandbox_post sandbox_request
-  free_port http_request wait_until log_has try_sql
+  free_port http_request wait_until log_has try_sql superuser
 );
 
 my $sandbox_binary = $ENV{SMARTLEAD_SANDBOX}
@@ -190,6 +190,13 @@ sub wait_until
 		sleep 0.02;
 	}
 	return 1;
+}
+
+# The role that initdb made, whatever it is called.
+sub superuser
+{
+	my ($node) = @_;
+	return $node->safe_psql('postgres', 'SELECT rolname FROM pg_roles WHERE oid = 10');
 }
 
 # What a statement answers, or undef when it fails or the server is away: for tests that crash it. Nothing is

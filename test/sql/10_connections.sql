@@ -58,6 +58,3 @@ SELECT * FROM smartlead_list_campaigns(connection => 'beta');
 \echo :LAST_ERROR_SQLSTATE
 ALTER USER MAPPING FOR CURRENT_USER SERVER beta OPTIONS (DROP api_key);
 SELECT * FROM smartlead_list_campaigns(connection => 'beta');
-
--- A misspelt setting is refused.
-SET smartlead.conection = 'x';

@@ -112,15 +112,17 @@ is(as_owner(q{SELECT who FROM work.seen WHERE path = 'late'}), 'app', 'runs, as 
 $node->safe_psql('postgres', 'DROP TRIGGER late ON smartlead_events');
 
 # A hostile trigger, of a role that holds nothing but TRIGGER on the table
+# V6: the superuser need not be called postgres.
+my $superuser = superuser($node);
 my %harm = (
 	'creates a superuser' => q{CREATE ROLE evil SUPERUSER;},
 	'becomes the session user' => q{SET SESSION AUTHORIZATION DEFAULT; CREATE ROLE evil SUPERUSER;},
 	'becomes nobody in particular' => q{RESET ROLE; CREATE ROLE evil SUPERUSER;},
-	'becomes the superuser' => q{PERFORM set_config('role', 'postgres', false); CREATE ROLE evil SUPERUSER;},
+	'becomes the superuser' => qq{PERFORM set_config('role', '$superuser', false); CREATE ROLE evil SUPERUSER;},
 	'reads user mappings' => q{PERFORM umoptions FROM pg_catalog.pg_user_mapping;},
 	'reads tokens' => q{PERFORM token_hash FROM public.smartlead_webhook_tokens;},
 	'reads secrets' => q{PERFORM secret_key FROM public.smartlead_webhooks;},
-	'writes tokens' => q{INSERT INTO public.smartlead_webhooks (subscriber, connection, level) VALUES ('postgres', 'x', 'user');},
+	'writes tokens' => qq{INSERT INTO public.smartlead_webhooks (subscriber, connection, level) VALUES ('$superuser', 'x', 'user');},
 	'reads a table of the superuser' => q{PERFORM x FROM work.secret;},
 	'reads a file' => q{PERFORM pg_catalog.pg_read_file('postgresql.conf');},
 	'runs a program' => q{COPY work.seen TO PROGRAM 'cat';},
@@ -162,7 +164,7 @@ is(as_owner('SELECT path FROM work.seen ORDER BY id DESC LIMIT 1'), 'pg_catalog,
 $node->safe_psql('postgres', 'DROP TRIGGER harm ON smartlead_events');
 
 # A superuser's subscription doesn't give its rights to triggers
-my $root_url = webhook_url($node, user => 'postgres');
+my $root_url = webhook_url($node, user => $superuser);
 $node->safe_psql('postgres', 'GRANT USAGE ON SCHEMA work TO smartlead_admin; GRANT INSERT ON work.seen TO smartlead_admin');
 is(send_event($root_url, event()), 200, q{a superuser's webhook});
 is(as_owner('SELECT who FROM work.seen ORDER BY id DESC LIMIT 1'), 'smartlead_admin', 'runs as smartlead_admin');
