@@ -79,6 +79,7 @@ CREATE TABLE @extschema@.smartlead_queue (
 	finished_at timestamptz,
 	run_as_name name NOT NULL,
 	home bigint NOT NULL DEFAULT @extschema@.smartlead_home(),
+	interrupted integer NOT NULL DEFAULT 0,
 	CONSTRAINT smartlead_queue_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 
@@ -128,6 +129,7 @@ COMMENT ON COLUMN @extschema@.smartlead_queue.created_at IS 'When it was enqueue
 COMMENT ON COLUMN @extschema@.smartlead_queue.started_at IS 'When the last attempt began.';
 COMMENT ON COLUMN @extschema@.smartlead_queue.finished_at IS 'When it was done, failed or cancelled.';
 COMMENT ON COLUMN @extschema@.smartlead_queue.run_as_name IS 'The name of run_as when the job was enqueued. Where a dump is loaded and the role is missing, the job waits for a role of this name.';
+COMMENT ON COLUMN @extschema@.smartlead_queue.interrupted IS 'How often the server or its dispatcher has ended while the job was running. What may be the reason for that is not tried for ever: after five times the job fails.';
 COMMENT ON COLUMN @extschema@.smartlead_queue.home IS 'In which queue it was enqueued. Jobs that were copied from elsewhere wait for smartlead_adopt_queue().';
 
 CREATE TABLE @extschema@.smartlead_queue_home (

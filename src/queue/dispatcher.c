@@ -12,7 +12,8 @@
  * - A crash: the next dispatcher finds jobs "running". Those that may be repeated are; others end
  *   as "outcome unknown".
  * - An error in a transaction, such as a lock held too long by DDL: results stay in memory, the
- *   transaction is tried again a little later.
+ *   transaction is tried again a little later, each row by itself: one may be the reason.
+ * - A row that somebody has locked waits until it is free, and nothing else does.
  * - DROP EXTENSION: it notices that its tables are gone, and ends.
  *
  * Copyright (c) 2026, the smartlead authors
@@ -34,6 +35,7 @@
 #include "queue/claim.h"
 #include "queue/queue.h"
 #include "queue/store.h"
+#include "role/role.h"
 #include "worker/worker.h"
 
 /* Results are written together, unless there is nothing to wait for. */
@@ -41,6 +43,9 @@
 #define RESULTS_WAIT_MS 5
 
 #define RETRY_MS 1000		   /* after a transaction that failed */
+#define CAREFUL_MS 120000	   /* how long each row is then written by itself */
+#define LOCKED_MS 500		   /* when a row is locked by somebody else */
+#define REWRITE_MAX_MS 60000   /* when a row can't be written */
 #define RECHECK_MS 10000	   /* whether a paused connection has changed */
 #define LOOK_AROUND_MS 30000   /* for what nobody tells: COMMIT PREPARED, a dump, replication */
 #define HOUSEKEEPING_MS 600000 /* retention */
@@ -62,12 +67,14 @@ static bool		   lanes_are_stale = true;
 static bool		   more_to_claim = false;
 static TimestampTz oldest_ended = 0;
 static TimestampTz retry_at = 0;
+static TimestampTz careful_until = 0;
+static bool		   is_careful = false;
+static TimestampTz recover_at = 0;
 static TimestampTz recheck_at = DT_NOEND;
 static TimestampTz look_around_at = 0;
 static TimestampTz housekeeping_at = 0;
-static bool		   performs = false;	  /* jobs, unless they wait for somebody's word */
-static bool		   has_recovered = false; /* what an earlier dispatcher left behind */
-static TimestampTz shutdown_at = 0;		  /* 0: not asked to end */
+static bool		   performs = false; /* jobs, unless they wait for somebody's word */
+static TimestampTz shutdown_at = 0;	 /* 0: not asked to end */
 
 static TimestampTz
 later(TimestampTz now, long ms)
@@ -83,6 +90,7 @@ add_result(SlTask *task)
 	dlist_push_tail(&results, &task->node);
 	n_results++;
 	task->lane->in_flight--;
+	task->lane->n_results++;
 }
 
 /* Notes which transfers have ended. */
@@ -179,7 +187,7 @@ look_at_again(const SlTask *task)
 }
 
 /* The first job of several to be refused the key fails; for all others the lane is paused. */
-static void
+static bool
 write_result(SlTask *task, TimestampTz now)
 {
 	if (task->result.verdict == SL_REFUSED_KEY)
@@ -196,7 +204,7 @@ write_result(SlTask *task, TimestampTz now)
 		task->lane->next_due = Min(task->lane->next_due, later(now, task->result.delay_ms));
 	else if (task->result.verdict == SL_SPLIT || task->result.verdict == SL_GIVE_BACK)
 		look_at_again(task);
-	sl_store_finish(task, now);
+	return sl_store_write(task);
 }
 
 static void
@@ -208,9 +216,10 @@ write_results(TimestampTz now)
 
 	dlist_foreach (iter, &results)
 	{
-		tasks[n] = dlist_container(SlTask, node, iter.cur);
-		write_result(tasks[n], now);
-		n++;
+		SlTask *task = dlist_container(SlTask, node, iter.cur);
+
+		if (task->write_after <= now && write_result(task, now))
+			tasks[n++] = task;
 	}
 	if (n > 0)
 		sl_store_successors(tasks, n, now);
@@ -250,11 +259,12 @@ look_at_the_clock(TimestampTz now)
 	lanes_are_stale = false;
 }
 
-/* Says why no jobs are performed; NULL: they are. */
+/* Says why no jobs are performed (NULL: they are), or else what can't be done about some. */
 static void
-tell_what_is_waited_for(const char *trouble)
+tell_what_is_waited_for(const char *waits_for)
 {
 	static char *told = NULL;
+	const char	*trouble = waits_for != NULL ? waits_for : sl_store_trouble();
 
 	if (slot->state != SL_WORKER_STARTING &&
 		strcmp(told == NULL ? "" : told, trouble == NULL ? "" : trouble) == 0)
@@ -262,9 +272,11 @@ tell_what_is_waited_for(const char *trouble)
 	if (told != NULL)
 		pfree(told);
 	told = trouble == NULL ? NULL : MemoryContextStrdup(TopMemoryContext, trouble);
-	sl_worker_set_state(slot, trouble == NULL ? SL_WORKER_RUNNING : SL_WORKER_WAITING, trouble);
-	if (trouble != NULL)
+	sl_worker_set_state(slot, waits_for == NULL ? SL_WORKER_RUNNING : SL_WORKER_WAITING, trouble);
+	if (waits_for != NULL)
 		ereport(LOG, (errmsg("the queue's jobs are not performed: %s", trouble)));
+	else if (trouble != NULL)
+		ereport(LOG, (errmsg("the queue is in trouble: %s", trouble)));
 }
 
 /* A copy of a queue waits until it is told to go on. */
@@ -287,7 +299,7 @@ may_perform_jobs(void)
 static void
 claim_jobs(TimestampTz now)
 {
-	if (!has_recovered)
+	if (recover_at <= now)
 		sl_store_recover();
 	look_at_the_clock(now);
 	more_to_claim = sl_claim_jobs(task_context, &in_flight, now);
@@ -313,7 +325,12 @@ work(TimestampTz now)
 		claim_jobs(now);
 	else
 		lanes_are_stale = false;
-	if (housekeeping_at <= now && shutdown_at == 0)
+}
+
+static void
+keep_house(TimestampTz now)
+{
+	if (sl_store_open())
 		housekeeping_at = sl_store_expire() ? now : later(now, HOUSEKEEPING_MS);
 }
 
@@ -324,6 +341,8 @@ begin_transaction(void)
 	StartTransactionCommand();
 	SPI_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	if (is_careful)
+		sl_forbid_deferred_triggers();
 }
 
 static void
@@ -335,60 +354,116 @@ end_transaction(void)
 	pgstat_report_stat(false);
 }
 
-/* The results are in the table: their tasks can go. */
+/* What is in the table can go. What could not be written is written later. */
 static void
-drop_results(void)
+confirm_results(TimestampTz now)
 {
 	dlist_mutable_iter iter;
+	bool			   announce = false;
 
-	if (dlist_is_empty(&results))
-		return;
 	dlist_foreach_modify (iter, &results)
 	{
 		SlTask *task = dlist_container(SlTask, node, iter.cur);
+		int		n = task->n_jobs;
 
+		if (task->write_after > now)
+			continue;
+		if (!sl_store_confirm(task))
+			task->write_after =
+				later(now, Min(LOCKED_MS << Min(task->failed_writes, 10), REWRITE_MAX_MS));
+		announce = announce || task->n_jobs < n;
+		if (task->n_jobs > 0)
+			continue;
 		dlist_delete(&task->node);
+		task->lane->n_results--;
+		n_results--;
 		sl_task_free(task);
 	}
-	n_results = 0;
-	sl_queue_announce();
+	if (announce)
+		sl_queue_announce();
+}
+
+static void
+confirm_recovery(TimestampTz now)
+{
+	if (performs && recover_at <= now)
+		recover_at = sl_store_confirm_recovery() ? DT_NOEND : later(now, LOCKED_MS);
 }
 
 /* The transaction came to nothing: what it claimed was not claimed, its results are still to write. */
 static void
-recover_from_error(void)
+undo_round(TimestampTz now)
 {
-	MemoryContextSwitchTo(round_context);
-	HOLD_INTERRUPTS();
-	EmitErrorReport();
-	FlushErrorState();
-	AbortCurrentTransaction();
-	RESUME_INTERRUPTS();
+	dlist_iter iter;
+
 	sl_claim_undo();
+	dlist_foreach (iter, &results)
+		sl_store_undo(dlist_container(SlTask, node, iter.cur));
 	lanes_are_stale = true;
-	retry_at = later(GetCurrentTimestamp(), RETRY_MS);
+	retry_at = later(now, RETRY_MS);
+	careful_until = later(now, CAREFUL_MS);
+}
+
+/* False: it failed, and nothing of it counts. */
+static bool
+in_transaction(void (*action)(TimestampTz now), TimestampTz now, SlStoreTrouble kind,
+			   const char *what)
+{
+	bool volatile done = false;
+
+	MemoryContextReset(round_context);
+	PG_TRY();
+	{
+		begin_transaction();
+		action(now);
+		end_transaction();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(round_context);
+		error = CopyErrorData();
+		HOLD_INTERRUPTS();
+		EmitErrorReport();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		RESUME_INTERRUPTS();
+		sl_store_note(kind, what, error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(round_context);
+	return done;
 }
 
 static void
 round_of_work(TimestampTz now)
 {
-	MemoryContextReset(round_context);
-	PG_TRY();
+	is_careful = careful_until > now;
+	sl_store_be_careful(is_careful);
+	if (!in_transaction(work, now, SL_ROW_TROUBLE, "a transaction failed"))
 	{
-		begin_transaction();
-		work(now);
-		end_transaction();
-		retry_at = 0;
-		has_recovered = has_recovered || performs;
-		sl_claim_confirm();
-		drop_results();
+		undo_round(now);
+		return;
 	}
-	PG_CATCH();
-	{
-		recover_from_error();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(round_context);
+	retry_at = 0;
+	sl_claim_confirm();
+	confirm_results(now);
+	confirm_recovery(now);
+	if (sl_store_noted() > 0)
+		careful_until = later(now, CAREFUL_MS);
+	else if (!is_careful)
+		sl_store_note(SL_ROW_TROUBLE, NULL, NULL);
+}
+
+/* Apart from the work, which an error in here does not concern. */
+static void
+housekeeping(TimestampTz now)
+{
+	if (!in_transaction(keep_house, now, SL_HOUSEKEEPING_TROUBLE, "old jobs can't be deleted"))
+		housekeeping_at = later(now, HOUSEKEEPING_MS);
+	lanes_are_stale = true; /* the next round tells what is in the way */
 }
 
 /* ---- the loop ---- */
@@ -397,9 +472,14 @@ static TimestampTz
 next_deadline(TimestampTz now)
 {
 	TimestampTz deadline = Min(Min(recheck_at, housekeeping_at), look_around_at);
+	dlist_iter	iter;
 
-	if (n_ended > 0 || n_results > 0)
+	if (n_ended > 0)
 		deadline = Min(deadline, later(oldest_ended, RESULTS_WAIT_MS));
+	dlist_foreach (iter, &results)
+		deadline = Min(deadline, dlist_container(SlTask, node, iter.cur)->write_after);
+	if (performs)
+		deadline = Min(deadline, recover_at);
 	for (int i = 0; i < sl_lanes_count() && performs; i++)
 	{
 		const SlLane *lane = sl_lanes_nth(i);
@@ -445,14 +525,25 @@ count(const dlist_head *list)
 	return n;
 }
 
+static bool
+results_are_due(TimestampTz now)
+{
+	dlist_iter iter;
+
+	dlist_foreach (iter, &results)
+		if (dlist_container(SlTask, node, iter.cur)->write_after <= now)
+			return true;
+	return false;
+}
+
 /* Is there something to do in a transaction, and is it worth one now? */
 static bool
 is_time_to_work(TimestampTz now)
 {
 	if (retry_at > now)
 		return false;
-	if (lanes_are_stale || more_to_claim || n_results > 0 || recheck_at <= now ||
-		look_around_at <= now || housekeeping_at <= now || rest_is_over(now))
+	if (lanes_are_stale || more_to_claim || results_are_due(now) || recheck_at <= now ||
+		look_around_at <= now || (performs && recover_at <= now) || rest_is_over(now))
 		return true;
 	if (n_ended == 0)
 		return false;
@@ -558,6 +649,8 @@ sl_dispatcher_main(Datum argument)
 			round_of_work(now);
 			start_tasks();
 		}
+		else if (housekeeping_at <= now && shutdown_at == 0)
+			housekeeping(now);
 		else
 		{
 			/* The latch is set for new jobs above all, and when the extension is dropped. */

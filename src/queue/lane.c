@@ -101,7 +101,7 @@ sl_lanes_forget_unknown(void)
 	{
 		if (i == first_lane)
 			first = kept;
-		if (lanes[i]->is_known || lanes[i]->in_flight > 0)
+		if (lanes[i]->is_known || lanes[i]->in_flight > 0 || lanes[i]->n_results > 0)
 			lanes[kept++] = lanes[i];
 		else
 			free_lane(lanes[i]);

@@ -63,6 +63,7 @@ typedef struct SlLane
 
 	char	   *version;	/* of the connection, in this round's claims */
 	int			in_flight;	/* tasks */
+	int			n_results;	/* tasks that have ended and are not written yet */
 	int			n_waiting;	/* of them, for the rate limit alone; as of the last claims */
 	int			failures;	/* times in a row that Smartlead could not be reached */
 	TimestampTz not_before; /* rest after such a failure */

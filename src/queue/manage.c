@@ -80,18 +80,23 @@ check_may_touch(const SlOwnerWork *work, int64 job, Oid run_as)
 		raise_no_job(job);
 }
 
-/* The job's row, locked: action, args, connection, run_as, state. */
+#define READ_JOB                                                                                   \
+	"SELECT action, args, connection, run_as::pg_catalog.oid, state "                              \
+	"FROM %s.smartlead_queue WHERE id OPERATOR(pg_catalog.=) $1"
+#define LOCK_JOB READ_JOB " FOR UPDATE"
+
+/*
+ * The job's row: action, args, connection, run_as, state. It is read before it is locked, since a lock
+ * on a job that runs would hold up its result until the caller's transaction ends.
+ */
 static void
-lock_job(const SlOwnerWork *work, int64 job)
+read_job(const SlOwnerWork *work, const char *statement, int64 job)
 {
 	Oid	  types[] = {INT8OID};
 	Datum values[] = {Int64GetDatum(job)};
 	bool  is_null;
 
-	if (sl_owner_execute(work,
-						 "SELECT action, args, connection, run_as::pg_catalog.oid, state "
-						 "FROM %s.smartlead_queue WHERE id OPERATOR(pg_catalog.=) $1 FOR UPDATE",
-						 1, types, values, NULL) == 0)
+	if (sl_owner_execute(work, statement, 1, types, values, NULL) == 0)
 		raise_no_job(job);
 	check_may_touch(
 		work, job,
@@ -110,7 +115,7 @@ smartlead_cancel(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("smartlead_cancel()");
 	sl_owner_begin(&work, get_func_namespace(fcinfo->flinfo->fn_oid));
-	lock_job(&work, job);
+	read_job(&work, READ_JOB, job);
 	cancelled = sl_owner_execute(&work,
 								 "UPDATE %s.smartlead_queue SET state = 'cancelled', "
 								 "finished_at = pg_catalog.clock_timestamp() "
@@ -155,22 +160,32 @@ resume(const SlOwnerWork *work, const char *connection, Oid run_as)
 		2, types, values, NULL);
 }
 
+/* Has the job in the row just read come to nothing? */
+static bool
+can_be_requeued(void)
+{
+	bool  is_null;
+	char *state = TextDatumGetCString(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 5, &is_null));
+
+	return strcmp(state, "failed") == 0 || strcmp(state, "cancelled") == 0;
+}
+
 static bool
 requeue(Oid schema, const SlOwnerWork *work, int64 id)
 {
 	Oid			 types[] = {INT8OID, INT8OID, TEXTOID};
 	Datum		 values[3] = {Int64GetDatum(id)};
 	char		 nulls[4] = "   ";
-	bool		 is_null;
-	char		*state;
 	SlNewJob	 job = {0};
 	SlArguments *arguments;
 	const char	*key;
 
-	lock_job(work, id);
-	state = TextDatumGetCString(
-		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 5, &is_null));
-	if (strcmp(state, "failed") != 0 && strcmp(state, "cancelled") != 0)
+	read_job(work, READ_JOB, id);
+	if (!can_be_requeued())
+		return false;
+	read_job(work, LOCK_JOB, id);
+	if (!can_be_requeued())
 		return false;
 	read_and_check(schema, &arguments, &job);
 	values[1] = Int64GetDatum(sl_queue_lead(arguments));
@@ -182,7 +197,7 @@ requeue(Oid schema, const SlOwnerWork *work, int64 id)
 	resume(work, job.connection, job.run_as);
 	sl_owner_execute(
 		work,
-		"UPDATE %s.smartlead_queue SET state = 'ready', attempts = 0, "
+		"UPDATE %s.smartlead_queue SET state = 'ready', attempts = 0, interrupted = 0, "
 		"due_at = greatest(run_at, pg_catalog.clock_timestamp()), "
 		"lead_id = $2, join_key = $3, finished_at = NULL WHERE id OPERATOR(pg_catalog.=) $1",
 		3, types, values, nulls);

@@ -27,6 +27,7 @@
 
 #define EXPIRE_BATCH 1000
 #define ORPHANS_BATCH 1000
+#define MAX_INTERRUPTED 5
 
 /* ---- statements ---- */
 
@@ -58,6 +59,11 @@ static Statement candidates = {
 	8,
 	{NAMEOID, OIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT2OID, BOOLOID}};
 
+/* What read_jobs() expects. */
+#define JOB_COLUMNS                                                                                \
+	"j.id, j.action, j.args, j.lead_id, j.join_key, j.priority, j.attempts, j.in_doubt, "          \
+	"j.interrupted"
+
 static Statement claim = {
 	"UPDATE %1$s.smartlead_queue j SET state = 'running', attempts = j.attempts + 1, "
 	"started_at = pg_catalog.clock_timestamp() "
@@ -66,7 +72,7 @@ static Statement claim = {
 	"AND q.home = %2$s AND " BLOCKED
 	" IS NOT TRUE ORDER BY q.priority, q.attempts = 0, q.due_at, q.id "
 	"FOR UPDATE SKIP LOCKED) c WHERE j.id = c.id "
-	"RETURNING j.id, j.action, j.args, j.lead_id, j.join_key, j.priority, j.attempts, j.in_doubt",
+	"RETURNING " JOB_COLUMNS,
 	1,
 	{INT8ARRAYOID}};
 
@@ -135,20 +141,48 @@ static Statement lanes = {
 
 static Statement pause_lane = {
 	"INSERT INTO %1$s.smartlead_queue_paused (connection, run_as, reason, "
-	"version) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+	"version) SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT FROM %1$s.smartlead_queue_paused "
+	"WHERE connection = $1 AND run_as = $2)",
 	4,
 	{NAMEOID, OIDOID, TEXTOID, TEXTOID}};
 
 static Statement resume_lane = {
-	"DELETE FROM %1$s.smartlead_queue_paused WHERE connection = $1 AND run_as = $2",
+	"DELETE FROM %1$s.smartlead_queue_paused WHERE ctid = ANY (ARRAY (SELECT ctid "
+	"FROM %1$s.smartlead_queue_paused WHERE connection = $1 AND run_as = $2 "
+	"FOR UPDATE SKIP LOCKED))",
 	2,
 	{NAMEOID, OIDOID}};
 
-static Statement left_behind = {
-	"SELECT id, action, args, lead_id, join_key, priority, attempts, in_doubt "
-	"FROM %1$s.smartlead_queue WHERE state = 'running' AND home = %2$s ORDER BY id",
-	0,
-	{0}};
+static Statement left_behind = {"SELECT id FROM %1$s.smartlead_queue WHERE state = 'running' "
+								"AND home = %2$s ORDER BY id",
+								0,
+								{0}};
+
+/* One job that was left behind, unless somebody has its row locked. */
+static Statement take_up = {
+	"UPDATE %1$s.smartlead_queue j SET interrupted = j.interrupted + 1 FROM (SELECT q.id "
+	"FROM %1$s.smartlead_queue q WHERE q.id = $1 AND q.state || '' = 'running' "
+	"FOR NO KEY UPDATE SKIP LOCKED) l WHERE j.id = l.id "
+	"RETURNING " JOB_COLUMNS,
+	1,
+	{INT8OID}};
+
+static Statement postpone = {
+	"UPDATE %1$s.smartlead_queue SET due_at = pg_catalog.clock_timestamp() + "
+	"$2 * interval '1 second' WHERE id = $1 AND state || '' = 'ready'",
+	2,
+	{INT8OID, INT4OID}};
+
+/* Of these jobs, those that run; and among them those whose rows nobody else has locked. */
+static Statement running = {
+	"SELECT id FROM %1$s.smartlead_queue WHERE id = ANY ($1) AND state || '' = 'running'",
+	1,
+	{INT8ARRAYOID}};
+static Statement lock_running = {
+	"SELECT id FROM %1$s.smartlead_queue WHERE id = ANY ($1) AND state || '' = 'running' "
+	"FOR NO KEY UPDATE SKIP LOCKED",
+	1,
+	{INT8ARRAYOID}};
 
 static Statement fail_orphans = {
 	"UPDATE %1$s.smartlead_queue SET state = 'failed', last_error = $3, sqlstate = $4, "
@@ -158,12 +192,16 @@ static Statement fail_orphans = {
 	5,
 	{NAMEOID, OIDOID, TEXTOID, TEXTOID, INT8OID}};
 
+/* Some that ended long ago, behind those looked at before. */
+static Statement expired = {
+	"SELECT id, finished_at FROM %1$s.smartlead_queue WHERE finished_at < $1 "
+	"AND finished_at >= $2 AND (finished_at, id) > ($2, $3) ORDER BY finished_at, id LIMIT $4 "
+	"FOR UPDATE SKIP LOCKED",
+	4,
+	{TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID}};
+
 static Statement expire = {
-	"DELETE FROM %1$s.smartlead_queue WHERE id = ANY (ARRAY (SELECT id "
-	"FROM %1$s.smartlead_queue WHERE finished_at < $1 ORDER BY finished_at LIMIT $2 "
-	"FOR UPDATE SKIP LOCKED))",
-	2,
-	{TIMESTAMPTZOID, INT8OID}};
+	"DELETE FROM %1$s.smartlead_queue WHERE id = ANY ($1)", 1, {INT8ARRAYOID}};
 
 static Statement homes = {"SELECT home, database_name::pg_catalog.text, "
 						  "system_identifier::pg_catalog.text FROM %1$s.smartlead_queue_home",
@@ -184,17 +222,19 @@ static Statement settle = {
 	{0}};
 
 /* A role that was missing when a dump was loaded has come. */
-static Statement bind_roles = {"UPDATE %1$s.smartlead_queue q SET run_as = r.oid "
-							   "FROM pg_catalog.pg_roles r WHERE q.state = 'ready' "
-							   "AND q.run_as = 0::pg_catalog.oid AND q.home = %2$s "
-							   "AND r.rolname = q.run_as_name",
+static Statement bind_roles = {"UPDATE %1$s.smartlead_queue j SET run_as = l.role "
+							   "FROM (SELECT q.id, r.oid AS role FROM %1$s.smartlead_queue q "
+							   "JOIN pg_catalog.pg_roles r ON r.rolname = q.run_as_name "
+							   "WHERE q.state = 'ready' AND q.run_as = 0::pg_catalog.oid "
+							   "AND q.home = %2$s FOR UPDATE OF q SKIP LOCKED) l "
+							   "WHERE j.id = l.id",
 							   0,
 							   {0}};
 
-static Statement *const statements[] = {&candidates,  &claim,		&siblings,	   &finish,
-										&give_back,	  &successors,	&lanes,		   &pause_lane,
-										&resume_lane, &left_behind, &fail_orphans, &expire,
-										&homes,		  &settle,		&bind_roles};
+static Statement *const statements[] = {
+	&candidates, &claim,	   &siblings,	 &finish,		&give_back, &successors, &lanes,
+	&pause_lane, &resume_lane, &left_behind, &fail_orphans, &expire,	&expired,	 &homes,
+	&take_up,	 &postpone,	   &running,	 &lock_running, &settle,	&bind_roles};
 
 /* For which the plans were made. */
 static Oid	 schema = InvalidOid;
@@ -274,14 +314,17 @@ id_array(const int64 *ids, int n)
 		construct_array(datums, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
+/* The task's jobs in that state of writing. */
 static Datum
-job_ids(const SlTask *task)
+job_ids(const SlTask *task, SlWriting writing)
 {
 	int64 *ids = palloc(sizeof(int64) * task->n_jobs);
+	int	   n = 0;
 
 	for (int i = 0; i < task->n_jobs; i++)
-		ids[i] = task->jobs[i].id;
-	return id_array(ids, task->n_jobs);
+		if (task->jobs[i].writing == writing)
+			ids[n++] = task->jobs[i].id;
+	return id_array(ids, n);
 }
 
 /* ---- whose queue it is ---- */
@@ -375,18 +418,103 @@ read_jobs(int *n)
 		jobs[i].priority = DatumGetInt16(column(i, 6, &is_null));
 		jobs[i].attempts = DatumGetInt32(column(i, 7, &is_null));
 		jobs[i].in_doubt = DatumGetBool(column(i, 8, &is_null));
+		jobs[i].interrupted = DatumGetInt32(column(i, 9, &is_null));
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return jobs;
 }
 
+/* ---- with care ---- */
+
+static bool is_careful = false;
+
+/* What is told until the same goes well. */
+static char *troubles[SL_TROUBLES] = {NULL};
+static int	 n_noted = 0;
+
+void
+sl_store_be_careful(bool careful)
+{
+	is_careful = careful;
+	n_noted = 0;
+}
+
+int
+sl_store_noted(void)
+{
+	return n_noted;
+}
+
+void
+sl_store_note(SlStoreTrouble kind, const char *what, const ErrorData *error)
+{
+	if (troubles[kind] != NULL)
+		pfree(troubles[kind]);
+	troubles[kind] = NULL;
+	if (error == NULL)
+		return;
+	troubles[kind] =
+		MemoryContextStrdup(TopMemoryContext, psprintf("%s: %s", what, error->message));
+	n_noted++;
+}
+
+const char *
+sl_store_trouble(void)
+{
+	for (int i = 0; i < SL_TROUBLES; i++)
+		if (troubles[i] != NULL)
+			return troubles[i];
+	return NULL;
+}
+
+/* Claims made one by one, when one of them may fail for a reason of its own. */
+typedef struct Claims
+{
+	int64  id;
+	SlJob *jobs;
+	int	   n;
+} Claims;
+
+static void
+claim_one(void *argument)
+{
+	Claims *claims = argument;
+	Datum	values[] = {id_array(&claims->id, 1)};
+	int		n;
+	SlJob  *job;
+
+	execute(&claim, values, NULL);
+	job = read_jobs(&n);
+	if (n > 0)
+		claims->jobs[claims->n++] = *job;
+}
+
 SlJob *
 sl_store_claim(const int64 *ids, int n_ids, int *n)
 {
-	Datum values[] = {id_array(ids, n_ids)};
+	Datum  values[] = {id_array(ids, n_ids)};
+	Claims claims = {0};
 
-	execute(&claim, values, NULL);
-	return read_jobs(n);
+	/* It is on disk before the request leaves: else a crash could have it made twice. */
+	ForceSyncCommit();
+	if (!is_careful)
+	{
+		execute(&claim, values, NULL);
+		return read_jobs(n);
+	}
+	claims.jobs = palloc(sizeof(SlJob) * Max(n_ids, 1));
+	for (int i = 0; i < n_ids; i++)
+	{
+		ErrorData *error;
+
+		claims.id = ids[i];
+		error = sl_attempt(claim_one, &claims);
+		if (error != NULL)
+			sl_store_note(SL_ROW_TROUBLE,
+						  psprintf("job " INT64_FORMAT " can't be taken up", ids[i]), error);
+	}
+	*n = claims.n;
+	return claims.jobs;
 }
 
 int64 *
@@ -416,9 +544,9 @@ finish_task(const SlTask *task, const char *state, TimestampTz due_at)
 {
 	const SlResult *result = &task->result;
 	bool			ok = result->verdict == SL_DONE_WELL;
-	Datum values[8] = {job_ids(task), CStringGetTextDatum(state), TimestampTzGetDatum(due_at),
-					   BoolGetDatum(result->in_doubt)};
-	bool  nulls[8] = {false, false, due_at == 0, false};
+	Datum			values[8] = {job_ids(task, SL_BEING_WRITTEN), CStringGetTextDatum(state),
+								 TimestampTzGetDatum(due_at), BoolGetDatum(result->in_doubt)};
+	bool			nulls[8] = {false, false, due_at == 0, false};
 
 	nulls[4] = result->error == NULL;
 	if (result->error != NULL)
@@ -429,20 +557,21 @@ finish_task(const SlTask *task, const char *state, TimestampTz due_at)
 	nulls[6] = !ok || result->response == NULL;
 	if (!nulls[6])
 		values[6] = JsonbPGetDatum(result->response);
-	values[7] = Int32GetDatum(task->n_jobs);
+	values[7] = Int32GetDatum(task->n_shared);
 	execute(&finish, values, nulls);
 }
 
 static void
 give_back_task(const SlTask *task, bool without_sharing)
 {
-	Datum values[] = {job_ids(task), BoolGetDatum(without_sharing)};
+	Datum values[] = {job_ids(task, SL_BEING_WRITTEN), BoolGetDatum(without_sharing)};
 
 	execute(&give_back, values, NULL);
 }
 
-void
-sl_store_finish(const SlTask *task, TimestampTz now)
+/* Into the rows of the jobs that are being written. */
+static void
+write_verdict(const SlTask *task, TimestampTz now)
 {
 	/* Whoever may not be asked twice is not to be forgotten, whatever the server's settings. */
 	if (!sl_task_is_repeatable(task))
@@ -468,6 +597,123 @@ sl_store_finish(const SlTask *task, TimestampTz now)
 		case SL_UNDECIDED:
 			elog(ERROR, "job " INT64_FORMAT " has no result yet", task->jobs[0].id);
 	}
+}
+
+/* ---- rows that others hold, and rows that can't be written ---- */
+
+/* Returns how many jobs of the task were in that state of writing. */
+static int
+turn(SlTask *task, SlWriting from, SlWriting to)
+{
+	int n = 0;
+
+	for (int i = 0; i < task->n_jobs; i++)
+		if (task->jobs[i].writing == from)
+		{
+			task->jobs[i].writing = to;
+			n++;
+		}
+	return n;
+}
+
+static bool
+has_id(int64 id)
+{
+	bool is_null;
+
+	for (uint64 i = 0; i < SPI_processed; i++)
+		if (DatumGetInt64(column((int) i, 1, &is_null)) == id)
+			return true;
+	return false;
+}
+
+/*
+ * Locks the rows of those jobs that are chosen to be written next. What others have locked is not
+ * waited for: it is left unwritten. What doesn't run any more is nothing to write.
+ */
+static void
+lock_rows(SlTask *task)
+{
+	execute(&lock_running, (Datum[]){job_ids(task, SL_BEING_WRITTEN)}, NULL);
+	for (int i = 0; i < task->n_jobs; i++)
+		if (task->jobs[i].writing == SL_BEING_WRITTEN && !has_id(task->jobs[i].id))
+			task->jobs[i].writing = SL_UNWRITTEN;
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static void
+drop_what_runs_no_more(SlTask *task)
+{
+	if (turn(task, SL_UNWRITTEN, SL_UNWRITTEN) == 0)
+		return;
+	execute(&running, (Datum[]){job_ids(task, SL_UNWRITTEN)}, NULL);
+	for (int i = 0; i < task->n_jobs; i++)
+		if (task->jobs[i].writing == SL_UNWRITTEN && !has_id(task->jobs[i].id))
+			task->jobs[i].writing = SL_WRITTEN;
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static void
+write_rows(void *argument)
+{
+	SlTask *task = argument;
+
+	lock_rows(task);
+	if (turn(task, SL_BEING_WRITTEN, SL_BEING_WRITTEN) > 0)
+		write_verdict(task, GetCurrentTimestamp());
+}
+
+bool
+sl_store_write(SlTask *task)
+{
+	ErrorData *error = NULL;
+
+	if (!is_careful)
+	{
+		turn(task, SL_UNWRITTEN, SL_BEING_WRITTEN);
+		write_rows(task);
+		turn(task, SL_BEING_WRITTEN, SL_WRITTEN);
+	}
+	for (int i = 0; is_careful && i < task->n_jobs; i++)
+	{
+		SlJob	  *job = &task->jobs[i];
+		ErrorData *own;
+
+		job->writing = SL_BEING_WRITTEN;
+		own = sl_attempt(write_rows, task);
+		if (own != NULL)
+		{
+			error = own;
+			job->writing = SL_UNWRITTEN;
+			sl_store_note(SL_ROW_TROUBLE,
+						  psprintf("the result of job " INT64_FORMAT " can't be written", job->id),
+						  error);
+		}
+		turn(task, SL_BEING_WRITTEN, SL_WRITTEN);
+	}
+	drop_what_runs_no_more(task);
+	if (error != NULL)
+		task->failed_writes++;
+	return turn(task, SL_WRITTEN, SL_WRITTEN) > 0;
+}
+
+bool
+sl_store_confirm(SlTask *task)
+{
+	int kept = 0;
+
+	for (int i = 0; i < task->n_jobs; i++)
+		if (task->jobs[i].writing != SL_WRITTEN)
+			task->jobs[kept++] = task->jobs[i];
+	task->n_jobs = kept;
+	return kept == 0;
+}
+
+void
+sl_store_undo(SlTask *task)
+{
+	turn(task, SL_WRITTEN, SL_UNWRITTEN);
+	turn(task, SL_BEING_WRITTEN, SL_UNWRITTEN);
 }
 
 /* The leads of those tasks that belong to this lane. */
@@ -608,44 +854,139 @@ sl_store_resume(SlLane *lane)
 
 /* ---- the past ---- */
 
-/* A job that was running when the dispatcher died. */
-static void
-recover_job(const SlJob *job)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext context =
-		AllocSetContextCreate(caller, "smartlead queue recovery", ALLOCSET_SMALL_SIZES);
-	SlConnection nowhere = {.name = "", .base_url = "", .api_key = ""};
-	SlTask		*task = sl_task_create(context, &nowhere, job);
+static int64 *behind = NULL; /* running when the dispatcher died, and not judged yet */
+static int	  n_behind = -1; /* not looked for yet */
+static int	  n_judged = 0;	 /* in this transaction: the last ones */
 
-	if (task->result.verdict == SL_UNDECIDED && sl_task_is_repeatable(task))
-		task->result.verdict = SL_TRY_LATER;
-	else if (task->result.verdict == SL_UNDECIDED)
+static void
+find_left_behind(void)
+{
+	bool is_null;
+
+	execute(&left_behind, NULL, NULL);
+	if (behind != NULL)
+		pfree(behind);
+	behind = MemoryContextAlloc(TopMemoryContext, sizeof(int64) * Max(SPI_processed, 1));
+	for (uint64 i = 0; i < SPI_processed; i++)
+		behind[i] = DatumGetInt64(column((int) i, 1, &is_null));
+	n_behind = (int) SPI_processed;
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * A job that is interrupted again and again may be what ends the server: it is tried later, and apart
+ * from the others that were interrupted with it, and at last not at all.
+ */
+static void
+judge_left_behind(SlTask *task)
+{
+	SlResult *result = &task->result;
+
+	if (result->verdict != SL_UNDECIDED)
+		return;
+	result->in_doubt = true;
+	if (!sl_task_is_repeatable(task))
 	{
-		task->result.verdict = SL_FAILED;
-		task->result.sqlstate = SL_ERRCODE_UNKNOWN_OUTCOME;
-		task->result.error = "outcome unknown: the server went down while the job was running, and "
-							 "repeating it could do it twice";
+		result->verdict = SL_FAILED;
+		result->sqlstate = SL_ERRCODE_UNKNOWN_OUTCOME;
+		result->error = "outcome unknown: the server went down while the job was running, and "
+						"repeating it could do it twice";
 	}
-	task->result.in_doubt = true;
-	sl_store_finish(task, GetCurrentTimestamp());
+	else if (task->jobs[0].interrupted >= MAX_INTERRUPTED)
+	{
+		result->verdict = SL_FAILED;
+		result->sqlstate = SL_ERRCODE_UNKNOWN_OUTCOME;
+		result->error = psprintf("outcome unknown: the server, or its dispatcher, went down %d "
+								 "times while the job was running",
+								 task->jobs[0].interrupted);
+	}
+	else
+		result->verdict = SL_TRY_LATER;
+}
+
+/* A job that is left behind, and how many seconds to wait with it if it was interrupted before. */
+typedef struct LeftBehind
+{
+	int64 id;
+	int	  apart;
+	bool  done; /* false: somebody has the row locked */
+} LeftBehind;
+
+static void
+recover_job(void *argument)
+{
+	LeftBehind	 *left = argument;
+	SlConnection  nowhere = {.name = "", .base_url = "", .api_key = ""};
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "smartlead queue recovery",
+												  ALLOCSET_SMALL_SIZES);
+	SlTask		 *task;
+	SlJob		 *job;
+	int			  n;
+
+	left->done = false;
+	execute(&take_up, (Datum[]){Int64GetDatum(left->id)}, NULL);
+	job = read_jobs(&n);
+	if (n > 0)
+	{
+		task = sl_task_create(context, &nowhere, job);
+		judge_left_behind(task);
+		turn(task, SL_UNWRITTEN, SL_BEING_WRITTEN);
+		write_verdict(task, GetCurrentTimestamp());
+		if (job->interrupted > 1)
+			execute(&postpone,
+					(Datum[]){Int64GetDatum(left->id),
+							  Int32GetDatum(left->apart << Min(job->interrupted, 8))},
+					NULL);
+		left->done = true;
+	}
+	else
+	{
+		execute(&running, (Datum[]){id_array(&left->id, 1)}, NULL);
+		left->done = SPI_processed == 0;
+	}
 	MemoryContextDelete(context);
 }
 
 void
 sl_store_recover(void)
 {
-	SlJob *jobs;
-	int	   n;
+	int n = 0;
 
-	execute(&left_behind, NULL, NULL);
-	jobs = read_jobs(&n);
-	for (int i = 0; i < n; i++)
-		recover_job(&jobs[i]);
-	if (n > 0)
-		ereport(LOG,
-				(errmsg_plural("the queue had %d job running when its dispatcher ended",
-							   "the queue had %d jobs running when its dispatcher ended", n, n)));
+	if (n_behind < 0)
+		find_left_behind();
+	n_judged = 0;
+	for (int i = 0; i < n_behind - n_judged; i++)
+	{
+		LeftBehind left = {behind[i], n + 1, false};
+		ErrorData *error = sl_attempt(recover_job, &left);
+
+		if (error != NULL)
+			sl_store_note(
+				SL_ROW_TROUBLE,
+				psprintf("job " INT64_FORMAT ", which was left behind, can't be judged", left.id),
+				error);
+		else if (left.done)
+		{
+			/* To the end, where the confirmation cuts it off. */
+			n_judged++;
+			behind[i] = behind[n_behind - n_judged];
+			behind[n_behind - n_judged] = left.id;
+			i--;
+		}
+		n++;
+	}
+	if (n_judged > 0)
+		ereport(LOG, (errmsg_plural("the queue had %d job running when its dispatcher ended",
+									"the queue had %d jobs running when its dispatcher ended",
+									n_judged, n_judged)));
+}
+
+bool
+sl_store_confirm_recovery(void)
+{
+	n_behind = Max(n_behind - n_judged, 0);
+	n_judged = 0;
+	return n_behind == 0;
 }
 
 bool
@@ -667,16 +1008,64 @@ sl_store_fail_orphans(const SlLane *lane, const char *why)
 	return SPI_processed == ORPHANS_BATCH;
 }
 
+/* How far the old jobs have been looked through in this pass. */
+static TimestampTz passed_at = DT_NOBEGIN;
+static int64	   passed_id = 0;
+
+static int64 *
+find_expired(int *n)
+{
+	TimestampTz limit = GetCurrentTimestamp() - sl_queue_retention_min * 60 * USECS_PER_SEC;
+	Datum		values[] = {TimestampTzGetDatum(limit), TimestampTzGetDatum(passed_at),
+							Int64GetDatum(passed_id), Int64GetDatum(EXPIRE_BATCH)};
+	int64	   *ids;
+	bool		is_null;
+
+	execute(&expired, values, NULL);
+	*n = (int) SPI_processed;
+	ids = palloc(sizeof(int64) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+	{
+		ids[i] = passed_id = DatumGetInt64(column(i, 1, &is_null));
+		passed_at = DatumGetTimestampTz(column(i, 2, &is_null));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return ids;
+}
+
+static void
+delete_jobs(void *argument)
+{
+	execute(&expire, (Datum *) argument, NULL);
+}
+
 bool
 sl_store_expire(void)
 {
-	Datum values[2];
+	int64	  *ids;
+	int		   n;
+	Datum	   all;
+	ErrorData *error;
 
 	if (sl_queue_retention_min < 0)
 		return false;
-	values[0] =
-		TimestampTzGetDatum(GetCurrentTimestamp() - sl_queue_retention_min * 60 * USECS_PER_SEC);
-	values[1] = Int64GetDatum(EXPIRE_BATCH);
-	execute(&expire, values, NULL);
-	return SPI_processed == EXPIRE_BATCH;
+	if (TIMESTAMP_IS_NOBEGIN(passed_at))
+		sl_store_note(SL_HOUSEKEEPING_TROUBLE, NULL, NULL);
+	ids = find_expired(&n);
+	all = id_array(ids, n);
+	error = sl_attempt(delete_jobs, &all);
+	/* One that can't be deleted, since something of the user's refers to it, stays alone. */
+	for (int i = 0; error != NULL && i < n; i++)
+	{
+		Datum	   one = id_array(&ids[i], 1);
+		ErrorData *own = sl_attempt(delete_jobs, &one);
+
+		if (own != NULL)
+			sl_store_note(SL_HOUSEKEEPING_TROUBLE, "old jobs can't be deleted", own);
+	}
+	if (n == EXPIRE_BATCH)
+		return true;
+	passed_at = DT_NOBEGIN;
+	passed_id = 0;
+	return false;
 }

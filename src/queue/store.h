@@ -36,8 +36,30 @@ extern bool sl_store_settle(void);
 /* Gives jobs whose role was missing to the role that has come. True: some. */
 extern bool sl_store_bind_roles(void);
 
-/* Jobs that a dispatcher left behind when it died: ready again where that is safe, else failed. */
+/*
+ * Jobs that a dispatcher left behind when it died: ready again where that is safe, else failed. What
+ * somebody has locked is left for the next call. Once the transaction has committed, the
+ * confirmation says whether that was all.
+ */
 extern void sl_store_recover(void);
+extern bool sl_store_confirm_recovery(void);
+
+/* With care, each row is written in a subtransaction, so that one that can't be stands alone. */
+extern void sl_store_be_careful(bool careful);
+
+/* What could not be done, for people to see; NULL as the error: it goes well again. */
+typedef enum SlStoreTrouble
+{
+	SL_ROW_TROUBLE,
+	SL_HOUSEKEEPING_TROUBLE,
+	SL_TROUBLES
+} SlStoreTrouble;
+
+extern void		   sl_store_note(SlStoreTrouble kind, const char *what, const ErrorData *error);
+extern const char *sl_store_trouble(void);
+
+/* How often that was noted since the last call of sl_store_be_careful(). */
+extern int sl_store_noted(void);
 
 /* Looks which lanes have ready jobs, and when the next ones are due. */
 extern void sl_store_read_lanes(TimestampTz now);
@@ -53,8 +75,13 @@ extern SlJob *sl_store_claim(const int64 *ids, int n_ids, int *n);
 extern int64 *sl_store_siblings(const SlLane *lane, const char *join_key, TimestampTz now, int max,
 								int *n);
 
-/* Writes what came of a task into its jobs' rows. */
-extern void sl_store_finish(const SlTask *task, TimestampTz now);
+/*
+ * Writes what came of a task into its jobs' rows, as far as nobody else has them locked. True: into
+ * some. Once the transaction has ended, it is confirmed (true: nothing is left to write) or undone.
+ */
+extern bool sl_store_write(SlTask *task);
+extern bool sl_store_confirm(SlTask *task);
+extern void sl_store_undo(SlTask *task);
 
 /* Makes the next jobs on the leads of these tasks successors in their lanes. */
 extern void sl_store_successors(SlTask *const *tasks, int n_tasks, TimestampTz now);
@@ -66,7 +93,7 @@ extern void sl_store_resume(SlLane *lane);
 /* Ends some jobs of a lane whose role or server is gone. True: there may be more. */
 extern bool sl_store_fail_orphans(const SlLane *lane, const char *why);
 
-/* Deletes some jobs that ended long ago. True: there may be more. */
+/* Deletes some jobs that ended long ago, as far as they can be. True: there may be more. */
 extern bool sl_store_expire(void);
 
 #endif /* SL_STORE_H */

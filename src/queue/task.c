@@ -138,7 +138,7 @@ sl_task_create(MemoryContext parent, const SlConnection *connection, const SlJob
 	task->context = context;
 	task->jobs = palloc(sizeof(SlJob));
 	copy_job(&task->jobs[0], job);
-	task->n_jobs = 1;
+	task->n_jobs = task->n_shared = 1;
 	PG_TRY();
 	{
 		task->connection = copy_connection(connection);
@@ -178,6 +178,7 @@ sl_task_join(SlTask *task, const SlJob *job)
 		if ((task->n_jobs & (task->n_jobs - 1)) == 0)
 			task->jobs = repalloc(task->jobs, sizeof(SlJob) * task->n_jobs * 2);
 		copy_job(&task->jobs[task->n_jobs++], job);
+		task->n_shared++;
 	}
 	MemoryContextSwitchTo(caller);
 	return joined;

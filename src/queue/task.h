@@ -14,6 +14,14 @@
 
 #include "api/call.h"
 
+/* How far the writing of a result has come. */
+typedef enum SlWriting
+{
+	SL_UNWRITTEN,
+	SL_BEING_WRITTEN, /* the row is free, and what is written next is meant for it */
+	SL_WRITTEN		  /* if the transaction commits */
+} SlWriting;
+
 /* A row of the queue, as claimed. */
 typedef struct SlJob
 {
@@ -25,6 +33,9 @@ typedef struct SlJob
 	int	   priority;
 	int	   attempts; /* this one counted */
 	bool   in_doubt;
+	int	   interrupted; /* how often the server or its dispatcher ended while it was running */
+
+	SlWriting writing; /* of what came of it */
 } SlJob;
 
 typedef enum SlVerdict
@@ -69,6 +80,9 @@ typedef struct SlTask
 	SlTransfer	  *transfer; /* NULL: to be started */
 	TimestampTz	   done_at;	 /* when the transfer was seen to have ended; 0: not yet */
 	SlResult	   result;
+	int			   n_shared; /* jobs when the request was sent; some may be written before others */
+	TimestampTz	   write_after; /* what came of it could not be written before; 0: at once */
+	int			   failed_writes;
 } SlTask;
 
 /*
