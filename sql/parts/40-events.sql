@@ -426,7 +426,7 @@ GRANT SELECT ON @extschema@.smartlead_events, @extschema@.smartlead_workers,
 	@extschema@.smartlead_stat_receiver TO smartlead_user;
 -- The receiver inserts as the role that subscribed, which is therefore a member of smartlead_admin.
 GRANT SELECT, INSERT, DELETE, TRIGGER ON @extschema@.smartlead_events TO smartlead_admin;
-GRANT SELECT, INSERT, DELETE ON @extschema@.smartlead_failed_events TO smartlead_admin;
+GRANT SELECT, DELETE ON @extschema@.smartlead_failed_events TO smartlead_admin;
 GRANT SELECT (id, subscriber, connection, level, campaign_id, client_id, name, event_types,
 	categories, filtered, remote_id, signature_required, created_at, ended_at)
 	ON @extschema@.smartlead_webhooks TO smartlead_admin;

@@ -75,7 +75,8 @@ usable_servers(Oid user)
 	return usable;
 }
 
-pg_noreturn static void raise_no_single_connection(List *servers)
+pg_noreturn static void
+raise_no_single_connection(List *servers)
 {
 	StringInfoData names;
 	ListCell	  *cell;
@@ -184,4 +185,16 @@ sl_connection_resolve(const char *name, Oid user)
 	if (!sl_sha256(connection->api_key, strlen(connection->api_key), connection->key_hash))
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	return connection;
+}
+
+bool
+sl_connection_is_usable(const char *name, Oid user)
+{
+	ForeignServer *server;
+
+	if (superuser_arg(user))
+		return true;
+	server = strlen(name) < NAMEDATALEN ? GetForeignServerByName(name, true) : NULL;
+	return server != NULL && server->fdwid == get_foreign_data_wrapper_oid(SL_FDW, true) &&
+		   sl_server_aclcheck(server->serverid, user) == ACLCHECK_OK;
 }

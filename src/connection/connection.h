@@ -37,6 +37,9 @@ typedef struct SlConnection
  */
 extern SlConnection *sl_connection_resolve(const char *name, Oid user);
 
+/* Has the user USAGE on the connection of that name? A superuser has, whether it exists or not. */
+extern bool sl_connection_is_usable(const char *name, Oid user);
+
 extern void sl_connection_define_settings(void);
 
 #endif /* SL_CONNECTION_H */

@@ -30,9 +30,11 @@
 #include "utils/timestamp.h"
 
 #include "api/endpoints.h"
+#include "connection/connection.h"
 #include "queue/automation.h"
 #include "queue/owner.h"
 #include "queue/queue.h"
+#include "webhook/webhook.h"
 #include "worker/worker.h"
 
 #define UNSUBSCRIBED_AGAIN_S 300
@@ -367,6 +369,26 @@ trigger_data(FunctionCallInfo fcinfo)
 }
 
 /*
+ * Automations use their owners' keys. So they act for what the receiver has got by a webhook of that
+ * connection, and for what somebody inserted who may use the connection as well.
+ */
+static bool
+may_be_acted_on(const Event *event)
+{
+	return sl_event_is_being_stored(event->id, event->connection) ||
+		   sl_connection_is_usable(event->connection, GetUserId());
+}
+
+static void
+warn_of_no_action(const Event *event)
+{
+	ereport(WARNING, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					  errmsg("no automation acts for event " INT64_FORMAT, event->id),
+					  errdetail("Role \"%s\" has inserted it without USAGE on connection \"%s\".",
+								GetUserNameFromId(GetUserId(), true), event->connection)));
+}
+
+/*
  * The trigger function. Does nothing while a dump is being loaded (pg_restore and psql switch
  * row_security off for that): those events have had their automations.
  */
@@ -378,19 +400,23 @@ smartlead_run_automations(PG_FUNCTION_ARGS)
 	Automation	*automations;
 	SlOwnerWork	 work;
 	Oid			 schema;
+	bool		 allowed;
 	int			 n;
 
 	schema = RelationGetNamespace(trigger->tg_relation);
 	read_event(trigger, &event);
 	if (!row_security || event.kind == NULL || !sl_kind_has_automations(event.kind, schema))
 		return PointerGetDatum(NULL);
+	allowed = may_be_acted_on(&event);
 	sl_owner_begin(&work, schema);
 	automations = automations_for(&work, &event, &n);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n && allowed; i++)
 	{
 		read_event_fully(&event);
 		run_automation(schema, &work, &automations[i], &event);
 	}
 	sl_owner_end(&work);
+	if (n > 0 && !allowed)
+		warn_of_no_action(&event);
 	return PointerGetDatum(NULL);
 }

@@ -3,23 +3,31 @@
  *		Events that could not be stored: kept with the error, and tried again when somebody asks.
  *
  * The row is written as smartlead_admin, never as a superuser: there may be triggers on this
- * table, too.
+ * table, too. Nobody but the table's owner writes others: what is tried again is taken for an event
+ * that the receiver has got.
  *
  * Copyright (c) 2026, the smartlead authors
  */
 #include "smartlead.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/sequence.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "table/insertion.h"
 #include "webhook/registry.h"
 #include "webhook/webhook.h"
+
+#define TABLE "smartlead_failed_events"
+#define SEQUENCE "smartlead_failed_events_id_seq"
 
 PG_FUNCTION_INFO_V1(smartlead_retry_event);
 
@@ -31,14 +39,7 @@ table_name(void)
 	if (!OidIsValid(schema))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("extension smartlead is gone")));
-	return quote_qualified_identifier(get_namespace_name(schema), "smartlead_failed_events");
-}
-
-static Datum
-text_or_null(const char *text, char *null)
-{
-	*null = text == NULL ? 'n' : ' ';
-	return text == NULL ? (Datum) 0 : CStringGetTextDatum(text);
+	return quote_qualified_identifier(get_namespace_name(schema), TABLE);
 }
 
 /* The error as a user would see it in psql. */
@@ -70,40 +71,82 @@ recording_role(void)
 	return role;
 }
 
+/* Of the table's columns, in their order. */
+static const Oid column_types[] = {INT8OID,	 TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,
+								   INT8OID,	 TEXTOID,		 TEXTOID,		 JSONBOID,
+								   BYTEAOID, TEXTOID,		 TEXTOID};
+
+#define N_COLUMNS lengthof(column_types)
+
+/* A row under construction. */
+typedef struct FailedRow
+{
+	Datum values[N_COLUMNS];
+	bool  nulls[N_COLUMNS];
+	int	  n;
+} FailedRow;
+
+static void
+add(FailedRow *row, bool given, Datum value)
+{
+	row->values[row->n] = value;
+	row->nulls[row->n++] = !given;
+}
+
+static void
+add_text(FailedRow *row, const char *text)
+{
+	add(row, text != NULL, text == NULL ? (Datum) 0 : CStringGetTextDatum(text));
+}
+
+static Oid
+existing_relation(const char *name)
+{
+	Oid relation = sl_extension_relation(name);
+
+	if (!OidIsValid(relation))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("extension smartlead is gone")));
+	return relation;
+}
+
+/* As smartlead_admin, which itself may not insert: what is in the table has come from here. */
+static void
+insert(const FailedRow *row)
+{
+	Relation	  relation = table_open(existing_relation(TABLE), RowExclusiveLock);
+	SlUserContext self;
+	SlInsertion	  insertion;
+
+	sl_become_user(recording_role(), &self);
+	sl_insertion_begin(&insertion, relation, column_types, N_COLUMNS);
+	sl_insertion_row(&insertion, row->values, row->nulls);
+	sl_insertion_end(&insertion);
+	sl_become_oneself(&self);
+	table_close(relation, NoLock);
+}
+
 void
 sl_failed_record(const SlSource *source, const char *event_type, Jsonb *payload, const char *body,
 				 size_t length, const ErrorData *error)
 {
-	Oid			  types[] = {TIMESTAMPTZOID, TEXTOID,  INT8OID, TEXTOID, TEXTOID,
-							 JSONBOID,		 BYTEAOID, TEXTOID, TEXTOID};
-	Datum		  values[lengthof(types)] = {0};
-	char		  nulls[lengthof(types) + 1] = "         ";
-	SlUserContext self;
-	int			  done;
-	char		 *covered = payload == NULL ? sl_secrets_cover(body, length) : NULL;
-	char		 *query = psprintf("INSERT INTO %s (received_at, connection, webhook, request_id,"
-										   " event_type, payload, body, sqlstate, error)"
-										   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-								   table_name());
+	FailedRow	row = {.n = 0};
+	const char *covered = payload == NULL ? sl_secrets_cover(body, length) : NULL;
+	const char *kept = covered == NULL ? body : covered;
 
-	values[0] = TimestampTzGetDatum(source->received_at);
-	values[1] = CStringGetTextDatum(source->connection);
-	values[2] = Int64GetDatum(source->webhook);
-	values[3] = text_or_null(source->request_id, &nulls[3]);
-	values[4] = text_or_null(event_type, &nulls[4]);
-	values[5] = PointerGetDatum(payload);
-	nulls[5] = payload == NULL ? 'n' : ' ';
-	if (payload == NULL)
-		values[6] =
-			PointerGetDatum(cstring_to_text_with_len(covered == NULL ? body : covered, length));
-	nulls[6] = payload == NULL ? ' ' : 'n';
-	values[7] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
-	values[8] = CStringGetTextDatum(error_text(error));
-	sl_become_user(recording_role(), &self);
-	done = SPI_execute_with_args(query, lengthof(types), types, values, nulls, false, 0);
-	sl_become_oneself(&self);
-	if (done != SPI_OK_INSERT)
-		elog(ERROR, "could not record an event");
+	add(&row, true, Int64GetDatum(nextval_internal(existing_relation(SEQUENCE), false)));
+	add(&row, true, TimestampTzGetDatum(GetCurrentTimestamp()));
+	add(&row, true, TimestampTzGetDatum(source->received_at));
+	add_text(&row, source->connection);
+	add(&row, true, Int64GetDatum(source->webhook));
+	add_text(&row, source->request_id);
+	add_text(&row, event_type);
+	add(&row, payload != NULL, PointerGetDatum(payload));
+	add(&row, payload == NULL,
+		payload == NULL ? PointerGetDatum(cstring_to_text_with_len(kept, length)) : (Datum) 0);
+	add_text(&row, unpack_sql_state(error->sqlerrcode));
+	add_text(&row, error_text(error));
+	insert(&row);
 }
 
 /* A failed event as its row tells. */

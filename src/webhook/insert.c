@@ -19,6 +19,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -217,6 +218,42 @@ announce(TupleTableSlot *slot, StringInfo message)
 
 /* ---- inserting ---- */
 
+/* What is being stored, and how many triggers deep. */
+typedef struct Storing
+{
+	const SlEventRow *rows;
+	int				  n;
+	int				  depth;
+} Storing;
+
+static Storing storing = {0};
+
+static int
+trigger_depth(void)
+{
+	return DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH));
+}
+
+static bool
+has_connection(const SlEventRow *row, const char *connection)
+{
+	const text *own = DatumGetTextPP(row->values[SL_EVENT_CONNECTION - 1]);
+
+	return VARSIZE_ANY_EXHDR(own) == strlen(connection) &&
+		   memcmp(VARDATA_ANY(own), connection, strlen(connection)) == 0;
+}
+
+bool
+sl_event_is_being_stored(int64 id, const char *connection)
+{
+	if (storing.n == 0 || trigger_depth() != storing.depth + 1)
+		return false;
+	for (int i = 0; i < storing.n; i++)
+		if (DatumGetInt64(storing.rows[i].values[SL_EVENT_ID - 1]) == id)
+			return has_connection(&storing.rows[i], connection);
+	return false;
+}
+
 static int
 insert_rows(Relation relation, SlEventRow *rows, int n, int64 *first_id)
 {
@@ -244,6 +281,28 @@ insert_rows(Relation relation, SlEventRow *rows, int n, int64 *first_id)
 	return stored;
 }
 
+/* The same, known to those who ask what is being stored. */
+static int
+store_rows(Relation relation, SlEventRow *rows, int n, int64 *first_id)
+{
+	Storing		 before = storing;
+	volatile int stored = 0;
+
+	for (int i = 0; i < n; i++)
+		rows[i].values[SL_EVENT_ID - 1] = Int64GetDatum(0);
+	storing = (Storing){rows, n, trigger_depth()};
+	PG_TRY();
+	{
+		stored = insert_rows(relation, rows, n, first_id);
+	}
+	PG_FINALLY();
+	{
+		storing = before;
+	}
+	PG_END_TRY();
+	return stored;
+}
+
 /* As the role; row security is for readers, and doesn't hold up what arrives. */
 static int
 insert_as(Oid role, SlEventRow *rows, int n, int64 *first_id)
@@ -257,7 +316,7 @@ insert_as(Oid role, SlEventRow *rows, int n, int64 *first_id)
 	sl_become_user(role, &self);
 	set_config_option("search_path", sl_trigger_search_path, PGC_USERSET, PGC_S_SESSION,
 					  GUC_ACTION_SAVE, true, 0, false);
-	stored = insert_rows(relation, rows, n, first_id);
+	stored = store_rows(relation, rows, n, first_id);
 	sl_become_oneself(&self);
 	table_close(relation, NoLock);
 	return stored;

@@ -312,6 +312,13 @@ extern int sl_events_drop_known(SlEventRow *rows, int n);
 extern int sl_events_insert(SlEventRow *rows, int n, Oid role, bool limited, int64 *id);
 
 /*
+ * For a trigger that sees an event: is it sl_events_insert() that stores it, for a webhook of that
+ * connection? Not what another trigger has inserted on the way, nor what one has moved to another
+ * connection.
+ */
+extern bool sl_event_is_being_stored(int64 id, const char *connection);
+
+/*
  * Does an insertion's error tell of a repeated delivery? The first one goes by names, which a
  * user's trigger can choose as well; the second one looks whether the row that was not inserted is
  * there.

@@ -107,11 +107,12 @@ sql(q{ALTER TABLE smartlead_events ADD note text DEFAULT 'new', ADD seen_at time
 is(send_at_once($url, event(subject => 'rude'), event(), event()), '200 200 200', 'a constraint refuses one of three');
 is(sql(q{SELECT note, seen_at IS NOT NULL, domain FROM smartlead_events}), "new|t|clinic.example\nnew|t|clinic.example",
 	'the others have the defaults of added columns');
-is(sql(q{SELECT sqlstate || split_part(error, ':', 1) FROM smartlead_failed_events}),
-	q{23514new row for relation "smartlead_events" violates check constraint "polite"} . "\nDETAIL", 'the error tells which');
+is(sql(q{SELECT sqlstate || error FROM smartlead_failed_events}),
+	q{23514new row for relation "smartlead_events" violates check constraint "polite"}, 'the error tells which');
 sql(q{ALTER TABLE smartlead_events DROP CONSTRAINT polite; ALTER TABLE smartlead_events DROP note, DROP seen_at, DROP domain;
-	ALTER TABLE smartlead_events ENABLE ROW LEVEL SECURITY});
-is(send_event($url, event()), 200, 'with row security on');
+	ALTER TABLE smartlead_events FORCE ROW LEVEL SECURITY; ALTER POLICY administrators ON smartlead_events USING (false);
+	ALTER POLICY usable_connections ON smartlead_events USING (false)});
+is(send_event($url, event()), 200, 'with row security for everybody');
 is(event_counts($node), '3/1', 'events arrive');
 is(sql(q{SET ROLE app; SELECT count(*) FROM smartlead_events}), 0, 'though nobody may read them yet');
 sql('CREATE RULE nothing AS ON INSERT TO smartlead_events DO INSTEAD NOTHING');
