@@ -406,7 +406,7 @@ const SlEndpoint sl_endpoints[] = {
 						 {"name", SL_IN_BODY, SL_TEXT, .required = true},
 						 {"webhook_url", SL_IN_BODY, SL_TEXT, .required = true},
 						 {"event_types", SL_IN_BODY, SL_TEXTS, .required = true},
-						 {"categories", SL_IN_BODY, SL_TEXTS, .required = true}),
+						 {"categories", SL_IN_BODY, SL_TEXTS}),
 	},
 	{
 		.name = "update_campaign_webhook",
@@ -420,7 +420,7 @@ const SlEndpoint sl_endpoints[] = {
 						 {"name", SL_IN_BODY, SL_TEXT, .required = true},
 						 {"webhook_url", SL_IN_BODY, SL_TEXT, .required = true},
 						 {"event_types", SL_IN_BODY, SL_TEXTS, .required = true},
-						 {"categories", SL_IN_BODY, SL_TEXTS, .required = true}),
+						 {"categories", SL_IN_BODY, SL_TEXTS}),
 	},
 	{
 		.name = "delete_campaign_webhook",
@@ -454,7 +454,7 @@ const SlEndpoint sl_endpoints[] = {
 						 {"association_type", SL_IN_BODY, SL_TEXT, .required = true},
 						 {"client_id", SL_IN_BODY, SL_BIGINT},
 						 {"event_type_map", SL_IN_BODY, SL_OBJECT, .required = true},
-						 {"category_id_map", SL_IN_BODY, SL_OBJECT, .required = true}),
+						 {"category_id_map", SL_IN_BODY, SL_OBJECT}),
 	},
 	{
 		.name = "update_webhook",
@@ -467,7 +467,7 @@ const SlEndpoint sl_endpoints[] = {
 						 {"name", SL_IN_BODY, SL_TEXT, .required = true},
 						 {"webhook_url", SL_IN_BODY, SL_TEXT, .required = true},
 						 {"event_types", SL_IN_BODY, SL_TEXTS, .required = true},
-						 {"categories", SL_IN_BODY, SL_TEXTS, .required = true}),
+						 {"categories", SL_IN_BODY, SL_TEXTS}),
 	},
 	{
 		.name = "delete_webhook",

@@ -60,6 +60,16 @@ list_elements(Datum list, Datum **elements)
 	return n;
 }
 
+/* An empty list is refused by Smartlead, while without any it takes the webhook. */
+static void
+set_categories(SlArguments *arguments, Datum list)
+{
+	Datum *elements;
+
+	if (list != (Datum) 0 && list_elements(list, &elements) > 0)
+		set_list(arguments, "categories", list);
+}
+
 /* Event types in the spelling that Smartlead subscribes to. */
 static Datum
 canonical_types(Datum list)
@@ -83,7 +93,7 @@ canonical_types(Datum list)
 	return PointerGetDatum(construct_array(types, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* The workspace's categories; without any, Smartlead refuses a webhook. */
+/* The workspace's categories, since Smartlead wants to be told which. */
 static const cJSON *
 fetch_categories(const SlConnection *connection)
 {
@@ -213,7 +223,7 @@ register_at_campaign(const SlConnection *connection, SlWebhook *webhook, const c
 	sl_arguments_set_text(create, "name", webhook->name);
 	sl_arguments_set_text(create, "webhook_url", sl_webhook_url(token));
 	set_list(create, "event_types", webhook->event_types);
-	set_list(create, "categories", webhook->categories);
+	set_categories(create, webhook->categories);
 	answer = sl_call(connection, create);
 	if (sl_json_bigint(sl_json_member(sl_answer_object(answer), "id"), &id))
 		return id;
@@ -225,6 +235,7 @@ register_above(const SlConnection *connection, SlWebhook *webhook, const cJSON *
 			   const char *token)
 {
 	SlArguments *create = call_of("create_webhook", NULL);
+	Datum		*elements;
 	int64		 id;
 
 	ereport(NOTICE,
@@ -239,8 +250,9 @@ register_above(const SlConnection *connection, SlWebhook *webhook, const cJSON *
 		sl_arguments_set_bigint(create, "client_id", webhook->client_id);
 	sl_arguments_set(create, sl_endpoint_param(create->endpoint, "event_type_map"),
 					 map_of_types(webhook->event_types), JSONBOID);
-	sl_arguments_set(create, sl_endpoint_param(create->endpoint, "category_id_map"),
-					 map_of_categories(categories, webhook->categories), JSONBOID);
+	if (list_elements(webhook->categories, &elements) > 0)
+		sl_arguments_set(create, sl_endpoint_param(create->endpoint, "category_id_map"),
+						 map_of_categories(categories, webhook->categories), JSONBOID);
 	if (!sl_json_bigint(sl_json_member(sl_answer_object(sl_call(connection, create)), "id"), &id))
 		return 0;
 	return id;
@@ -327,7 +339,7 @@ change_url(const SlWebhook *webhook, const char *url)
 	sl_arguments_set_text(update, "name", webhook->name);
 	sl_arguments_set_text(update, "webhook_url", url);
 	set_list(update, "event_types", webhook->event_types);
-	set_list(update, "categories", webhook->categories);
+	set_categories(update, webhook->categories);
 	sl_call(sl_connection_resolve(webhook->connection, GetUserId()), update);
 }
 
@@ -356,8 +368,16 @@ smartlead_rotate_webhook(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(url));
 }
 
-/* Deletes it at Smartlead by one of the two forms that are told. True: it isn't there any more. */
-static bool
+/* What Smartlead says to a deletion. */
+typedef enum Deletion
+{
+	DELETED,
+	NOT_FOUND,	  /* it knows the route, and not the webhook */
+	UNKNOWN_ROUTE /* which tells nothing about the webhook */
+} Deletion;
+
+/* Deletes it at Smartlead by one of the two forms that are told. */
+static Deletion
 delete_by(const SlConnection *connection, const SlWebhook *webhook, bool id_in_path)
 {
 	bool		at_campaign = strcmp(webhook->level, "campaign") == 0;
@@ -370,16 +390,69 @@ delete_by(const SlConnection *connection, const SlWebhook *webhook, bool id_in_p
 	sl_arguments_set_bigint(delete, id_in_path ? "webhook_id" : "id", webhook->remote_id);
 	answer = sl_call_try(connection, delete);
 	if (answer->problem == NULL)
-		return true;
+		return DELETED;
 	if (answer->problem->sqlstate == SL_ERRCODE_NOT_FOUND)
-		return false;
+		return answer->root != NULL ? NOT_FOUND : UNKNOWN_ROUTE;
 	sl_problem_raise(answer->problem);
+}
+
+/* Is it in the campaign's list? True as well when that can't be had. */
+static bool
+may_be_listed(const SlConnection *connection, const SlWebhook *webhook)
+{
+	SlArguments *list = call_of("list_webhooks", NULL);
+	SlAnswer	*answer;
+	const cJSON *row;
+	int64		 id;
+
+	sl_arguments_set_bigint(list, "campaign_id", webhook->campaign_id);
+	answer = sl_call_try(connection, list);
+	if (answer->problem != NULL)
+		return answer->problem->sqlstate != SL_ERRCODE_NOT_FOUND || answer->root == NULL;
+	cJSON_ArrayForEach (row, sl_answer_rows(answer))
+	{
+		if (sl_json_bigint(sl_json_member(row, "id"), &id) && id == webhook->remote_id)
+			return true;
+	}
+	return false;
+}
+
+/* Removes it at Smartlead, or tells what has become of it. */
+static void
+remove_at_smartlead(const SlWebhook *webhook)
+{
+	SlConnection *connection = sl_connection_resolve(webhook->connection, GetUserId());
+	Deletion	  by_body = delete_by(connection, webhook, false), by_path;
+	bool		  may_be_there;
+
+	if (by_body == DELETED)
+		return;
+	by_path = delete_by(connection, webhook, true);
+	if (by_path == DELETED)
+		return;
+	if (strcmp(webhook->level, "campaign") == 0)
+		may_be_there = may_be_listed(connection, webhook);
+	else
+		may_be_there = by_body == UNKNOWN_ROUTE && by_path == UNKNOWN_ROUTE;
+	if (may_be_there)
+		ereport(
+			WARNING,
+			(errmsg("webhook " INT64_FORMAT " could not be removed at Smartlead",
+					webhook->remote_id),
+			 errdetail("Its requests are refused here from now on, and Smartlead goes on to send "
+					   "them."),
+			 errhint("Remove it in Smartlead's own settings, or see "
+					 "smartlead_list_webhooks().")));
+	else
+		ereport(NOTICE,
+				(errmsg("Smartlead had no webhook " INT64_FORMAT " any more", webhook->remote_id)));
 }
 
 /*
  * smartlead_unsubscribe_webhook(webhook bigint) → boolean: false if it had ended already
  *
- * One that Smartlead doesn't have any more counts as removed.
+ * One that Smartlead doesn't have any more counts as removed. When it may have it still, a WARNING
+ * says so: here it has ended all the same.
  */
 Datum
 smartlead_unsubscribe_webhook(PG_FUNCTION_ARGS)
@@ -392,13 +465,7 @@ smartlead_unsubscribe_webhook(PG_FUNCTION_ARGS)
 	sl_registry_get(PG_GETARG_INT64(0), &webhook);
 	result = sl_registry_end(webhook.id);
 	if (result && webhook.remote_id != 0)
-	{
-		SlConnection *connection = sl_connection_resolve(webhook.connection, GetUserId());
-
-		if (!delete_by(connection, &webhook, false) && !delete_by(connection, &webhook, true))
-			ereport(NOTICE, (errmsg("Smartlead had no webhook " INT64_FORMAT " any more",
-									webhook.remote_id)));
-	}
+		remove_at_smartlead(&webhook);
 	else if (result && strcmp(webhook.level, "by hand") != 0)
 		ereport(WARNING, (errmsg("the webhook must be removed at Smartlead by hand"),
 						  errdetail("Smartlead never told its id. It is refused from now on.")));

@@ -95,6 +95,51 @@ my $client_webhook = app("SELECT smartlead_subscribe(client_id => 6, events => '
 is(remote()->[0]{level}, 'client', 'at client level');
 is(app("SELECT smartlead_unsubscribe_webhook($client_webhook)"), 't', 'removed');
 
+# What can't be removed
+sub unsubscribe
+{
+	my ($webhook) = @_;
+	my ($result, $rows, $said) = $node->psql('postgres', "SET ROLE app; SET smartlead.connection = 'sandbox'; SELECT smartlead_unsubscribe_webhook($webhook)");
+	return "$rows $said";
+}
+sub no_route
+{
+	sandbox_post('/_sandbox/fault', { kind => 'html', status => 404, method => 'DELETE', times => 2 });
+	return;
+}
+$id = app("SELECT smartlead_subscribe($campaign)");
+no_route();
+like(unsubscribe($id), qr/^t .*WARNING:.*could not be removed at Smartlead.*HINT:.*Remove it/s, 'W9: where no route removes a webhook that is listed, a warning');
+is(scalar @{ remote() }, 1, 'W9: it is there');
+is(unsubscribe($id), 'f ', 'W9: here it has ended');
+$id = app("SELECT smartlead_subscribe($campaign)");
+sandbox_post('/_sandbox/reset');
+no_route();
+like(unsubscribe($id), qr/^t .*NOTICE:.*had no webhook/s, 'W9: one that is not listed is gone');
+$id = app("SELECT smartlead_subscribe($campaign)");
+sandbox_post('/_sandbox/reset');
+like(unsubscribe($id), qr/^t .*NOTICE:.*had no webhook/s, 'W9: one that Smartlead does not know too');
+$id = app("SELECT smartlead_subscribe(level => 'user', events => '{EMAIL_SENT}')");
+no_route();
+like(unsubscribe($id), qr/^t .*WARNING:.*could not be removed/s, 'W9: above campaigns nothing lists it: a warning');
+sandbox_post('/_sandbox/reset');
+$id = app("SELECT smartlead_subscribe(level => 'user', events => '{EMAIL_SENT}')");
+sandbox_post('/_sandbox/reset');
+like(unsubscribe($id), qr/^t .*NOTICE:.*had no webhook/s, 'W9: unless Smartlead says that it does not know it');
+
+# A workspace without categories
+sandbox_post('/_sandbox/fault', { kind => 'status', status => 200, body => '[]', path => '/leads/fetch-categories', times => -1 });
+$id = app("SELECT smartlead_subscribe($campaign)");
+like($id, qr/^\d+$/, 'W10: no categories, no list of them');
+like(app("SELECT smartlead_rotate_webhook($id)"), qr/^http/, 'W10: nor at a rotation');
+is(unsubscribe($id), 't ', 'W10: removed');
+$id = app("SELECT smartlead_subscribe(level => 'user')");
+ok(!exists remote()->[0]{category_id_map}, 'W10: nor above campaigns');
+is(unsubscribe($id), 't ', 'W10: removed');
+$id = app("SELECT smartlead_subscribe($campaign, categories => '{}')");
+is(unsubscribe($id), 't ', 'W10: nor where an empty list is given');
+sandbox_post('/_sandbox/reset');
+
 # What goes wrong leaves nothing behind
 my $tokens = $node->safe_psql('postgres', 'SELECT count(*) FROM smartlead_webhook_tokens');
 for my $try (
