@@ -11,7 +11,9 @@ CREATE TABLE @extschema@.smartlead_automations (
 	condition jsonpath,
 	connection name,
 	max_per_hour integer NOT NULL CHECK (max_per_hour > 0),
-	created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	condition_error text,
+	condition_failed_at timestamptz
 );
 
 CREATE INDEX smartlead_automations_event_type ON @extschema@.smartlead_automations (event_type);
@@ -27,9 +29,11 @@ COMMENT ON COLUMN @extschema@.smartlead_automations.condition IS 'Enqueue only i
 COMMENT ON COLUMN @extschema@.smartlead_automations.connection IS 'Events of this connection alone; NULL: of every one, and the action goes to the event''s own.';
 COMMENT ON COLUMN @extschema@.smartlead_automations.max_per_hour IS 'How often within an hour it may act on the same lead: what ends a loop.';
 COMMENT ON COLUMN @extschema@.smartlead_automations.created_at IS 'When it was made.';
+COMMENT ON COLUMN @extschema@.smartlead_automations.condition_error IS 'What went wrong when the condition was last tried on an event: for that event, nothing was enqueued.';
+COMMENT ON COLUMN @extschema@.smartlead_automations.condition_failed_at IS 'When that was; written no more than once a minute.';
 
 CREATE TRIGGER smartlead_content_changed
-	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.smartlead_automations
+	AFTER INSERT OR UPDATE OF event_type OR DELETE OR TRUNCATE ON @extschema@.smartlead_automations
 	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.smartlead_content_changed();
 
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_automations', '');
@@ -54,7 +58,7 @@ RETURNS bigint
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION @extschema@.smartlead_automate(text, text, jsonb, jsonpath, integer, name) IS
-'enqueues an action, as the current user, for each event of a type from now on. In args, "$lead_id" stands for that column of smartlead_events, "$.a.b" for a value of its payload; {"value": ...} keeps a text that begins with $. The condition is looked for in the payload. Returns the automation''s number';
+'enqueues an action, as the current user, for each event of a type from now on. In args, "$lead_id" stands for that column of smartlead_events, "$.a.b" for a value of its payload; {"value": ...} keeps a text that begins with $. The condition is looked for in the payload; what goes wrong with it is seen in smartlead_list_automations(). Returns the automation''s number';
 
 CREATE FUNCTION @extschema@.smartlead_drop_automation(automation bigint)
 RETURNS boolean
@@ -79,11 +83,13 @@ CREATE FUNCTION @extschema@.smartlead_list_automations(
 	OUT waiting bigint,
 	OUT done bigint,
 	OUT failed bigint,
-	OUT last_error text)
+	OUT last_error text,
+	OUT condition_error text,
+	OUT condition_failed_at timestamptz)
 RETURNS SETOF record
 AS $$
 	SELECT a.id, a.owner, a.event_type, a.action, a.args, a.condition, a.connection, a.max_per_hour,
-	       j.waiting, j.done, j.failed, j.last_error
+	       j.waiting, j.done, j.failed, j.last_error, a.condition_error, a.condition_failed_at
 	  FROM @extschema@.smartlead_automations a,
 	       LATERAL (
 	           SELECT pg_catalog.count(*) FILTER (WHERE q.state OPERATOR(pg_catalog.=) ANY ('{ready,running}'::pg_catalog.text[])) AS waiting,

@@ -6,6 +6,7 @@
  */
 #include "smartlead.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
@@ -38,6 +39,30 @@ read_event_type(const char *text)
 						 "EMAIL_REPLY, EMAIL_BOUNCE, LEAD_UNSUBSCRIBED and "
 						 "LEAD_CATEGORY_UPDATED.")));
 	return name;
+}
+
+/*
+ * The row is passed over when another receiver has it: its note will do, and nobody waits for a
+ * transaction whose triggers may take long.
+ */
+void
+sl_automation_record_trouble(const SlOwnerWork *work, int64 automation, const ErrorData *error)
+{
+	Oid	  types[] = {INT8OID, TEXTOID};
+	Datum values[] = {Int64GetDatum(automation),
+					  CStringGetTextDatum(error->message ? error->message : "unknown error")};
+
+	if (IsolationUsesXactSnapshot())
+		return; /* what others have noted would be an error */
+	sl_owner_execute(work,
+					 "UPDATE %1$s.smartlead_automations SET condition_error = $2, "
+					 "condition_failed_at = pg_catalog.clock_timestamp() WHERE id "
+					 "OPERATOR(pg_catalog.=) (SELECT id FROM %1$s.smartlead_automations WHERE id "
+					 "OPERATOR(pg_catalog.=) $1 AND (condition_failed_at IS NULL OR "
+					 "condition_failed_at OPERATOR(pg_catalog.<) (pg_catalog.clock_timestamp() "
+					 "OPERATOR(pg_catalog.-) '1 minute'::pg_catalog.interval)) "
+					 "FOR UPDATE SKIP LOCKED)",
+					 2, types, values, NULL);
 }
 
 static void
@@ -83,13 +108,14 @@ insert(FunctionCallInfo fcinfo, const char *event_type, Oid owner)
  *					  max_per_hour integer, connection name) → bigint
  *
  * Raises for an unknown action, names of arguments that don't go together, constants of the wrong
- * type, paths that can't be read, and without the right to the connection.
+ * type, paths that can't be read, columns that aren't there, and without the right to the connection.
  */
 Datum
 smartlead_automate(PG_FUNCTION_ARGS)
 {
 	SlNewJob	job = {0};
 	const char *event_type;
+	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 
 	check_not_null(fcinfo);
 	PreventCommandIfReadOnly("smartlead_automate()");
@@ -101,7 +127,8 @@ smartlead_automate(PG_FUNCTION_ARGS)
 	if (PG_GETARG_INT32(4) < 1)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("argument \"max_per_hour\" must be at least 1")));
-	sl_queue_check_template(get_func_namespace(fcinfo->flinfo->fn_oid), &job);
+	sl_queue_check_template(schema, &job);
+	sl_template_check_columns(schema, job.args, !PG_ARGISNULL(3), PG_GETARG_DATUM(3));
 	if (job.connection != NULL)
 		sl_connection_resolve(job.connection, job.run_as);
 	PG_RETURN_INT64(insert(fcinfo, event_type, job.run_as));

@@ -11,13 +11,15 @@
 
 #include "utils/jsonb.h"
 
+#include "queue/owner.h"
+
 /* Does an automation, of whatever connection, wait for events of that kind? */
 extern bool sl_kind_has_automations(const char *kind, Oid schema);
 
 /* What templates are filled from. */
 typedef struct SlTemplateSource
 {
-	Jsonb *payload;
+	Jsonb *payload; /* NULL: there is none, only the names of the columns are looked at */
 	Jsonb *columns; /* the event's columns but the payload, by name; jsonpath's variables */
 } SlTemplateSource;
 
@@ -27,7 +29,14 @@ typedef struct SlTemplateSource
  */
 extern Jsonb *sl_template_fill(Jsonb *args, const SlTemplateSource *source);
 
-/* Does the condition (a jsonpath) find something, other than false and null? */
+/* Does the condition (a jsonpath) find something, other than false and null? Throws what it throws. */
 extern bool sl_template_matches(Datum condition, const SlTemplateSource *source);
+
+/* Throws if arguments or condition (has_condition) name a column that the events' table hasn't got. */
+extern void sl_template_check_columns(Oid schema, Jsonb *args, bool has_condition, Datum condition);
+
+/* Writes down what a condition threw, for smartlead_list_automations(); not more than once a minute. */
+extern void sl_automation_record_trouble(const SlOwnerWork *work, int64 automation,
+										 const ErrorData *error);
 
 #endif /* SL_AUTOMATION_H */

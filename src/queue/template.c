@@ -9,14 +9,18 @@
  */
 #include "smartlead.h"
 
+#include "access/table.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
 
 #include "queue/automation.h"
 
-/* jsonb_path_query_first(payload, path, columns, silent => true); NULL: nothing found. */
+/* jsonb_path_query_first(payload, path, columns, silent); NULL: nothing found. */
 static Jsonb *
-query_first(Datum path, const SlTemplateSource *source)
+query_first(Datum path, const SlTemplateSource *source, bool silent)
 {
 	LOCAL_FCINFO(call, 4);
 	Datum found;
@@ -25,7 +29,7 @@ query_first(Datum path, const SlTemplateSource *source)
 	call->args[0].value = JsonbPGetDatum(source->payload);
 	call->args[1].value = path;
 	call->args[2].value = JsonbPGetDatum(source->columns);
-	call->args[3].value = BoolGetDatum(true);
+	call->args[3].value = BoolGetDatum(silent);
 	for (int i = 0; i < 4; i++)
 		call->args[i].isnull = false;
 	found = jsonb_path_query_first(call);
@@ -52,6 +56,97 @@ value_of(Jsonb *json, JsonbValue *value)
 	}
 }
 
+/* ---- the names of columns ---- */
+
+/* A name in quotes as jsonpath_out() writes it, from after the opening quote on; *text moves past it. */
+static char *
+quoted_name(const char **text)
+{
+	StringInfoData name;
+
+	initStringInfo(&name);
+	for (; **text != '\0' && **text != '"'; (*text)++)
+	{
+		if (**text == '\\' && (*text)[1] != '\0')
+			(*text)++;
+		appendStringInfoChar(&name, **text);
+	}
+	if (**text == '"')
+		(*text)++;
+	return name.data;
+}
+
+static void
+check_column(const char *name, Jsonb *columns)
+{
+	JsonbValue key = {.type = jbvString};
+
+	key.val.string.val = unconstify(char *, name);
+	key.val.string.len = strlen(name);
+	if (findJsonbValueFromContainer(&columns->root, JB_FOBJECT, &key) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("\"$%s\" is no column of smartlead_events", name),
+				 strcmp(name, "payload") == 0
+					 ? errhint("A value of the payload is written \"$.name\".")
+					 : errhint("\"$name\" stands for a column, \"$.name\" for a value of the "
+							   "payload; {\"value\": \"$...\"} keeps a text that begins with $.")));
+}
+
+/* In a path's own spelling a variable is $"name"; what else is in quotes is a key or a text. */
+static void
+check_variables(Datum path, Jsonb *columns)
+{
+	const char *text = DatumGetCString(DirectFunctionCall1(jsonpath_out, path));
+
+	while (*text != '\0')
+	{
+		bool is_variable = text[0] == '$' && text[1] == '"';
+
+		text += is_variable ? 2 : 1;
+		if (is_variable)
+			check_column(quoted_name(&text), columns);
+		else if (text[-1] == '"')
+			(void) quoted_name(&text);
+	}
+}
+
+/* The columns that templates may name, as an object. */
+static Jsonb *
+known_columns(Oid schema)
+{
+	Relation  events = table_open(get_relname_relid("smartlead_events", schema), AccessShareLock);
+	TupleDesc descriptor = RelationGetDescr(events);
+	JsonbParseState *state = NULL;
+	JsonbValue		 name = {.type = jbvString}, nothing = {.type = jbvNull};
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < descriptor->natts; i++)
+	{
+		name.val.string.val = NameStr(TupleDescAttr(descriptor, i)->attname);
+		name.val.string.len = strlen(name.val.string.val);
+		if (TupleDescAttr(descriptor, i)->attisdropped ||
+			strcmp(name.val.string.val, "payload") == 0)
+			continue;
+		pushJsonbValue(&state, WJB_KEY, &name);
+		pushJsonbValue(&state, WJB_VALUE, &nothing);
+	}
+	table_close(events, AccessShareLock);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+void
+sl_template_check_columns(Oid schema, Jsonb *args, bool has_condition, Datum condition)
+{
+	SlTemplateSource source = {NULL, known_columns(schema)};
+
+	(void) sl_template_fill(args, &source);
+	if (has_condition)
+		check_variables(condition, source.columns);
+}
+
+/* ---- filling in ---- */
+
 /* Puts what the path finds in the place of the text. */
 static void
 resolve(JsonbValue *text, const SlTemplateSource *source)
@@ -59,10 +154,12 @@ resolve(JsonbValue *text, const SlTemplateSource *source)
 	Datum path = DirectFunctionCall1(
 		jsonpath_in, CStringGetDatum(pnstrdup(text->val.string.val, text->val.string.len)));
 
-	if (source == NULL)
+	if (source != NULL && source->payload == NULL)
+		check_variables(path, source->columns);
+	if (source == NULL || source->payload == NULL)
 		text->type = jbvNull;
 	else
-		value_of(query_first(path, source), text);
+		value_of(query_first(path, source, true), text);
 }
 
 /* The only member of an object, if it has that name. */
@@ -148,7 +245,7 @@ sl_template_fill(Jsonb *args, const SlTemplateSource *source)
 			key = value;
 		if (token != WJB_VALUE)
 			continue;
-		if (fill_value(&value, source) && source == NULL)
+		if (fill_value(&value, source) && (source == NULL || source->payload == NULL))
 			continue;
 		pushJsonbValue(&state, WJB_KEY, &key);
 		pushJsonbValue(&state, WJB_VALUE, &value);
@@ -156,14 +253,29 @@ sl_template_fill(Jsonb *args, const SlTemplateSource *source)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
+/* Is the path a comparison or the like? Spelt by jsonpath_out(), such a one is in parentheses. */
+static bool
+is_predicate(Datum path)
+{
+	const char *text = DatumGetCString(DirectFunctionCall1(jsonpath_out, path));
+
+	if (strncmp(text, "strict ", 7) == 0)
+		text += 7;
+	return *text == '(' || *text == '!';
+}
+
 bool
 sl_template_matches(Datum condition, const SlTemplateSource *source)
 {
-	Jsonb	  *found = query_first(condition, source);
+	Jsonb	  *found = query_first(condition, source, false);
 	JsonbValue value;
 
 	if (found == NULL)
 		return false;
 	value_of(found, &value);
+	if (value.type == jbvNull && is_predicate(condition))
+		ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
+						errmsg("the condition is neither true nor false: it compares what can't be "
+							   "compared, or what isn't there")));
 	return value.type != jbvNull && !(value.type == jbvBool && !value.val.boolean);
 }

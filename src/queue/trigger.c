@@ -269,6 +269,7 @@ typedef struct Match
 	const Automation  *automation;
 	Event			  *event;
 	SlNewJob		   job;
+	bool			   in_condition; /* which may throw */
 } Match;
 
 static void
@@ -278,8 +279,10 @@ enqueue(void *argument)
 	const Automation *automation = match->automation;
 	Event			 *event = match->event;
 
+	match->in_condition = true;
 	if (automation->has_condition && !sl_template_matches(automation->condition, &event->source))
 		return;
+	match->in_condition = false;
 	match->job.args = sl_template_fill(automation->args, &event->source);
 	if (is_done_already(match->work, automation, event, match->job.args))
 		return;
@@ -317,6 +320,11 @@ run_automation(Oid schema, const SlOwnerWork *work, const Automation *automation
 		return;
 	if (is_passing(error->sqlerrcode))
 		ReThrowError(error);
+	if (match.in_condition)
+	{
+		sl_automation_record_trouble(work, automation->id, error);
+		return;
+	}
 	job->failure = error;
 	sl_queue_enqueue(schema, job);
 }

@@ -658,9 +658,12 @@ gather_list(Gathering *gathering, JsonbValue *list, const char *secret_key, int 
 int
 sl_payload_split(JsonbValue *whole, SlPayload **payloads)
 {
-	Gathering gathering = {palloc(sizeof(SlPayload) * 4), 0, 4};
+	Gathering	gathering = {palloc(sizeof(SlPayload) * 4), 0, 4};
+	JsonbValue *opened;
 
 	make_ready();
+	if (whole->type == jbvString && (opened = open_text(whole)) != NULL)
+		whole = opened;
 	if (whole->type == jbvArray)
 		gather_list(&gathering, whole, NULL, 0);
 	else

@@ -180,6 +180,7 @@ my @payloads = (
 	[ 'W4: JSON text inside body', { version => '2.0', isBase64Encoded => JSON::PP::false, body => $json->encode(but('EMAIL_REPLY', stats_id => 'in text', preview_text => "two\nlines")) },
 		{ kind => 'EMAIL_REPLY', stats_id => 'in text', reply_text => "two\nlines" } ],
 	[ 'W4: JSON text inside body inside body', { body => { body => $json->encode(but('EMAIL_OPEN', stats_id => 'deep')) } }, { kind => 'EMAIL_OPEN', stats_id => 'deep' } ],
+	[ 'W4: all of it a JSON text', $json->allow_nonref->encode($json->encode(but('EMAIL_OPEN', stats_id => 'a text'))), { kind => 'EMAIL_OPEN', stats_id => 'a text' } ],
 	[ 'W4: a list inside body', { headers => {}, body => [ but('EMAIL_OPEN', stats_id => 'list') ] }, { kind => 'EMAIL_OPEN', stats_id => 'list' } ],
 	[ 'W4: a body that is only text', but('EMAIL_REPLY', stats_id => 'text body', body => '{not json', reply_body => 'x'), { kind => 'EMAIL_REPLY', stats_id => 'text body' } ],
 	[ 'W4: a bounce that names nobody', but('EMAIL_BOUNCE', to_email => undef, description => 'Email 2 sent to kim.lee@lab.example got bounced for campaign - Autumn'),
@@ -204,7 +205,7 @@ $node->restart;
 receiver_listens($port) or BAIL_OUT('the receiver does not listen');
 
 # All at once, in their order; then their rows. Sequence numbers make each an event of its own.
-is(send_event($url, $_->[1]), 200, "$_->[0] is taken") for @payloads;
+is(send_body($url, ref $_->[1] ? $json->encode($_->[1]) : $_->[1]), 200, "$_->[0] is taken") for @payloads;
 my $rows = $json->decode(sql(q{SET timezone = 'UTC'; SELECT json_agg(e ORDER BY id) FROM (SELECT *, event_at::text AS at FROM smartlead_events) e}));
 is(scalar @$rows, scalar @payloads, 'a row for each');
 for my $i (0 .. $#payloads)
@@ -326,6 +327,61 @@ is(sql(q{SET timezone = 'UTC'; SELECT told_by || ' ' || made_of::text FROM smart
 is(sql(q{SELECT string_agg(told_by || ' ' || (made_of ? 'payload'), ',') FROM smartlead_event_key('[{"event_type": "LEAD_UNSUBSCRIBED", "lead_email": "k@l.example"}, {"event": "REPLIED", "message_id": "<m>"}, 7]')}),
 	'content true,message false,content true', 'W5: of each event in a body');
 is(sql('SELECT count(*) FROM smartlead_event_key(NULL)'), 0, 'W5: of none in none');
+forget();
+
+# ---- W3, W8: automations ----
+
+sub automate
+{
+	my ($code, $out, $err) = $node->psql('postgres', "SET ROLE app; SELECT smartlead_automate($_[0])");
+	return $code == 0 ? ($err || $out) : $err;
+}
+
+sub jobs
+{
+	return sql(q{SELECT coalesce(string_agg(args->>'email', ' ' ORDER BY id), '') FROM smartlead_queue});
+}
+
+like(automate(qq{'$_', 'unsubscribe_lead', '{"email": "\$lead_email"}'}), qr/^\d+$/, "W8: $_ is a known type")
+  for qw(EMAIL_SENT FIRST_EMAIL_SENT EMAIL_OPEN EMAIL_LINK_CLICK EMAIL_REPLY LEAD_UNSUBSCRIBED LEAD_CATEGORY_UPDATED EMAIL_BOUNCE CAMPAIGN_STATUS_CHANGED
+  UNTRACKED_REPLIES MANUAL_STEP_REACHED EMAIL_ACCOUNT_DISCONNECTED LINKEDIN_DISCONNECTED CAMPAIGN_BOUNCE_THRESHOLD_BREACHED email.account.disconnected), 'Email Link Clicked';
+like(automate(q{'LEAD_SNEEZED', 'unsubscribe_lead', '{"email": "$lead_email"}'}), qr/WARNING.*"LEAD_SNEEZED"/, 'W8: an unknown one is told');
+sql('DELETE FROM smartlead_automations');
+
+like(automate("'EMAIL_REPLY', 'unsubscribe_lead', $_->[0]"), $_->[1], "W8: $_->[2]") for
+	[ q('{"email": "$lead_emial"}'), qr/"\$lead_emial" is no column of smartlead_events/, 'an unknown column is refused' ],
+	[ q('{"email": {"path": "$lead_emial"}}'), qr/"\$lead_emial"/, 'written as a path too' ],
+	[ q('{"email": "$payload"}'), qr/"\$payload".*HINT.*\$\.name/s, 'the payload is no variable' ],
+	[ q('{"email": "$.a ? (@ == $lead_emial)"}'), qr/"\$lead_emial"/, 'within a filter' ],
+	[ q('{"email": "$lead_email"}', '$ ? (@.campaign_id == $campaing_id)'), qr/"\$campaing_id"/, 'in a condition' ],
+	[ q('{"email": "$lead_email"}', '$ ? (@.text like_regex "\\$x" && @."$y" == "$z" && $category_id != 9)'), qr/^\d+$/, 'what only looks like one passes' ],
+	[ q('{"email": {"value": "$lead_emial"}}'), qr/^\d+$/, 'so does a text that is kept' ];
+sql('DELETE FROM smartlead_automations');
+
+# Replies in any spelling, but no reports of non-delivery.
+like(automate(q{'email_replied', 'unsubscribe_lead', '{"email": "$lead_email"}', '$ ? (!($category_id == 8 || $category_id == 9))'}), qr/^\d+$/, 'W3: an automation for email_replied');
+send_event($url, { event_type => $_, lead_email => "$_\@lab.example", event_timestamp => '2026-07-03T10:00:00Z' }) for qw(email_replied EMAIL_REPLY Replied);
+send_event($url, { event_type => 'EMAIL_REPLY', sl_lead_email => 'ndr@lab.example', event_timestamp => '2026-07-03T10:00:01Z', reply_category => 9,
+	reply_message => { message_id => '<ndr@lab.example>', text => 'Delivery failed' }, leadCorrespondence => { replyReceivedFrom => 'mailer-daemon@lab.example' } });
+is(jobs(), 'email_replied@lab.example EMAIL_REPLY@lab.example Replied@lab.example', 'W3: fires for every spelling, and its condition leaves out what is no reply');
+like(automate(q{'LEAD_UNSUBSCRIBED', 'unsubscribe_lead', '{"email": "$lead_email"}'}), qr/^\d+$/, 'W3: an automation by address');
+send_event($url, { event_type => 'LEAD_UNSUBSCRIBED', event_timestamp => '2026-07-03T11:00:00.9Z', lead_email => 'gone@lab.example', to_email => 'gone@lab.example', from_email => '', sent_message => { message_id => undef, text => '' } });
+like(jobs(), qr/gone\@lab\.example$/, 'W3: acts on an event without a lead id');
+sql('DELETE FROM smartlead_automations; DELETE FROM smartlead_queue');
+
+# A condition that errs
+my $erring = automate(q{'EMAIL_OPEN', 'unsubscribe_lead', '{"email": "$lead_email"}', 'strict $.nothing.here'});
+my $uncomparable = automate(q{'EMAIL_OPEN', 'unsubscribe_lead', '{"email": "$lead_email"}', '$.campaign_id > "7"'});
+my $other = automate(q{'EMAIL_OPEN', 'unsubscribe_lead', '{"email": "$lead_email"}'});
+is(sql('SELECT count(*) FROM smartlead_list_automations() WHERE condition_error IS NULL'), 3, 'W8: at first no condition has failed');
+is(send_event($url, { event_type => 'EMAIL_OPEN', stats_id => "erring $_", campaign_id => 7, lead_email => "open-$_\@lab.example", event_timestamp => '2026-07-03T12:00:00Z' }), 200, 'W8: an event whose condition errs is taken') for 1 .. 3;
+is(sql('SELECT count(*) FROM smartlead_events WHERE kind = \'EMAIL_OPEN\' AND stats_id LIKE \'erring%\''), 3, 'W8: and stored');
+is(jobs(), 'open-1@lab.example open-2@lab.example open-3@lab.example', 'W8: the other automation acts');
+is(sql('SELECT count(*) FROM smartlead_failed_events'), 0, 'W8: nothing fails');
+like(sql("SELECT condition_error || ' ' || (condition_failed_at > now() - interval '1 hour') FROM smartlead_list_automations() WHERE id = $erring"), qr/nothing.* true$/, 'W8: and the error is seen');
+like(sql("SELECT condition_error FROM smartlead_list_automations() WHERE id = $uncomparable"), qr/can't be compared/, 'W8: of a comparison that comes to nothing too');
+is(sql("SELECT condition_error IS NULL FROM smartlead_list_automations() WHERE id = $other"), 't', 'W8: where it belongs');
+sql('DELETE FROM smartlead_automations; DELETE FROM smartlead_queue');
 forget();
 
 $node->stop;
