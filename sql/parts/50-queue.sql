@@ -66,6 +66,7 @@ CREATE TABLE @extschema@.smartlead_queue (
 	run_at timestamptz NOT NULL,
 	due_at timestamptz NOT NULL,
 	attempts integer NOT NULL DEFAULT 0,
+	failures integer NOT NULL DEFAULT 0,
 	in_doubt boolean NOT NULL DEFAULT false,
 	requests_shared integer,
 	response jsonb,
@@ -117,6 +118,7 @@ COMMENT ON COLUMN @extschema@.smartlead_queue.priority IS '1 goes first, 9 last,
 COMMENT ON COLUMN @extschema@.smartlead_queue.run_at IS 'Not before this time.';
 COMMENT ON COLUMN @extschema@.smartlead_queue.due_at IS 'When the next attempt is due: run_at, later after a failed attempt.';
 COMMENT ON COLUMN @extschema@.smartlead_queue.attempts IS 'How often it was attempted.';
+COMMENT ON COLUMN @extschema@.smartlead_queue.failures IS 'How many attempts failed for what should have passed, although other jobs of the action got through meanwhile. At smartlead.queue_max_attempts the job fails.';
 COMMENT ON COLUMN @extschema@.smartlead_queue.in_doubt IS 'An earlier attempt may have been processed by Smartlead although no answer came.';
 COMMENT ON COLUMN @extschema@.smartlead_queue.requests_shared IS 'How many jobs were performed by the same request; NULL: it had its own.';
 COMMENT ON COLUMN @extschema@.smartlead_queue.response IS 'What Smartlead answered when it was done; of a lookup NULL: nothing was found.';
@@ -160,16 +162,18 @@ CREATE TABLE @extschema@.smartlead_queue_paused (
 	run_as regrole NOT NULL,
 	paused_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	reason text NOT NULL,
+	sqlstate text NOT NULL,
 	version text NOT NULL,
 	CONSTRAINT smartlead_queue_paused_pkey PRIMARY KEY (connection, run_as)
 );
 
 COMMENT ON TABLE @extschema@.smartlead_queue_paused IS
-'Connections on which a role''s jobs wait because Smartlead refuses its key or its rights are gone. They go on when the connection or the user mapping changes, or by smartlead_resume_connection().';
+'Connections on which a role''s jobs wait because Smartlead refuses its key or its rights are gone. They go on when the connection or the user mapping changes, when Smartlead accepts the key again, or by smartlead_resume_connection().';
 COMMENT ON COLUMN @extschema@.smartlead_queue_paused.connection IS 'The connection.';
 COMMENT ON COLUMN @extschema@.smartlead_queue_paused.run_as IS 'The role whose jobs wait.';
 COMMENT ON COLUMN @extschema@.smartlead_queue_paused.paused_at IS 'Since when.';
 COMMENT ON COLUMN @extschema@.smartlead_queue_paused.reason IS 'Why.';
+COMMENT ON COLUMN @extschema@.smartlead_queue_paused.sqlstate IS 'The class of the error.';
 COMMENT ON COLUMN @extschema@.smartlead_queue_paused.version IS 'Which state of the connection and the user mapping was refused; the jobs go on with another one.';
 
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_queue_home', '');

@@ -17,6 +17,7 @@
 #include "queue/join.h"
 #include "queue/queue.h"
 #include "queue/store.h"
+#include "queue/trouble.h"
 #include "worker/worker.h"
 
 /*
@@ -64,20 +65,30 @@ sl_claim_undo(void)
 
 /* ---- room ---- */
 
-/* How much of what the lanes have under way waits for the rate limit alone. */
+/* What the lanes have under way: how much of it waits for the rate limit alone, and so on. */
 static void
-count_waiting(dlist_head *in_flight)
+look_at_tasks(dlist_head *in_flight)
 {
 	dlist_iter iter;
 
 	for (int i = 0; i < sl_lanes_count(); i++)
-		sl_lanes_nth(i)->n_waiting = 0;
+	{
+		SlLane *lane = sl_lanes_nth(i);
+
+		lane->n_waiting = lane->n_tried = 0;
+		lane->is_probing = false;
+	}
 	dlist_foreach (iter, in_flight)
 	{
 		SlTask *task = dlist_container(SlTask, node, iter.cur);
+		SlLane *lane = task->lane;
 
 		if (task->transfer != NULL && sl_transfer_is_waiting(task->transfer))
-			task->lane->n_waiting++;
+			lane->n_waiting++;
+		if (task->is_probe)
+			lane->is_probing = true;
+		else if (task->claimed_at >= lane->trouble_at)
+			lane->n_tried++;
 	}
 }
 
@@ -95,8 +106,11 @@ count_in_flight(void)
 static bool
 has_something_to_look_at(const SlLane *lane, TimestampTz now)
 {
-	return !lane->is_paused && lane->not_before <= now && OidIsValid(lane->run_as) &&
-		   sl_lane_has_work(lane);
+	if (lane->is_paused || lane->not_before > now || !OidIsValid(lane->run_as))
+		return false;
+	if (sl_trouble_lasts(lane) && lane->needs_probe)
+		return false;
+	return sl_lane_has_work(lane);
 }
 
 /* Before the connection is known. */
@@ -106,9 +120,8 @@ room_in_lane(const SlLane *lane)
 	int share = Max(MAX_IN_FLIGHT - count_in_flight(), OWN_SHARE - lane->in_flight);
 	int room = Min(sl_queue_concurrency - lane->in_flight, share);
 
-	/* Out of reach: one job tries whether it is back. */
-	if (lane->failures > 0)
-		room = Min(room, 1 - lane->in_flight);
+	if (sl_trouble_lasts(lane))
+		room = Min(room, 1 - lane->n_tried);
 	return room;
 }
 
@@ -210,39 +223,11 @@ take_jobs(SlLane *lane, TimestampTz now, int64 *ids, int room)
 
 /* ---- tasks ---- */
 
-/* A lane whose connection is looked up. */
-typedef struct Resolving
-{
-	const SlLane *lane;
-	SlConnection *connection;
-} Resolving;
-
 static void
-resolve_connection(void *argument)
+add_task(SlLane *lane, SlTask *task, TimestampTz now, dlist_head *in_flight)
 {
-	Resolving *resolving = argument;
-
-	resolving->connection =
-		sl_connection_resolve(NameStr(resolving->lane->connection), resolving->lane->run_as);
-}
-
-/* The lane's connection; or NULL with an error, when its role has no right or key any more. */
-static SlConnection *
-resolve(const SlLane *lane, ErrorData **error)
-{
-	Resolving resolving = {lane, NULL};
-
-	*error = sl_attempt(resolve_connection, &resolving);
-	return resolving.connection;
-}
-
-static SlTask *
-add_task(MemoryContext parent, SlLane *lane, const SlConnection *connection, const SlJob *job,
-		 dlist_head *in_flight)
-{
-	SlTask *task = sl_task_create(parent, connection, job);
-
 	task->lane = lane;
+	task->claimed_at = now;
 	task->version = MemoryContextStrdup(task->context, lane->version);
 	lane->in_flight++;
 	dlist_push_tail(in_flight, &task->node);
@@ -254,13 +239,12 @@ add_task(MemoryContext parent, SlLane *lane, const SlConnection *connection, con
 					  : repalloc(claimed, sizeof(SlTask *) * max_claimed);
 	}
 	claimed[n_claimed++] = task;
-	return task;
 }
 
 /* Tasks for jobs; those from the claim number "first" on may be shared. */
 static void
 add_tasks(MemoryContext parent, SlLane *lane, const SlConnection *connection, const SlJob *jobs,
-		  int n_jobs, int first, dlist_head *in_flight)
+		  int n_jobs, int first, TimestampTz now, dlist_head *in_flight)
 {
 	for (int i = 0; i < n_jobs; i++)
 	{
@@ -269,7 +253,7 @@ add_tasks(MemoryContext parent, SlLane *lane, const SlConnection *connection, co
 		for (int j = first; j < n_claimed && jobs[i].join_key != NULL && !joined; j++)
 			joined = sl_task_join(claimed[j], &jobs[i]);
 		if (!joined)
-			add_task(parent, lane, connection, &jobs[i], in_flight);
+			add_task(lane, sl_task_create(parent, connection, &jobs[i]), now, in_flight);
 	}
 }
 
@@ -289,29 +273,39 @@ add_siblings(MemoryContext parent, SlLane *lane, SlTask *task, TimestampTz now, 
 	if (n_ids == 0)
 		return;
 	jobs = sl_store_claim(ids, n_ids, &n);
-	add_tasks(parent, lane, task->connection, jobs, n, first, in_flight);
+	add_tasks(parent, lane, task->connection, jobs, n, first, now, in_flight);
 }
 
-/* The role may not, or has no key: the first job says so, the others wait until that changes. */
-static void
-refuse_lane(MemoryContext parent, SlLane *lane, const ErrorData *error, TimestampTz now,
-			dlist_head *in_flight)
+/* The connection as the lane may use it now; NULL: it may not, and is paused. */
+static SlConnection *
+connect_lane(SlLane *lane)
 {
-	SlConnection nowhere = {.name = "", .base_url = "", .api_key = ""};
-	int64		 id;
-	int			 n;
-	SlJob		*jobs;
-	SlTask		*task;
+	ErrorData	 *error;
+	SlConnection *connection;
 
-	if (take_jobs(lane, now, &id, 1) == 0)
+	/* The version first: if the definition changes in between, it is resolved once more in vain. */
+	lane->version = sl_lane_version(lane);
+	connection = sl_lane_resolve(lane, &error);
+	if (connection == NULL && !lane->is_paused)
+		sl_store_pause(lane, error->message, error->sqlerrcode, lane->version);
+	return connection;
+}
+
+static void
+send_probe(MemoryContext parent, SlLane *lane, TimestampTz now, dlist_head *in_flight)
+{
+	SlConnection *connection = connect_lane(lane);
+	SlTask		 *probe;
+
+	if (connection == NULL)
+	{
+		sl_trouble_put_off_probe(lane, now);
 		return;
-	jobs = sl_store_claim(&id, 1, &n);
-	if (n == 0)
-		return;
-	task = add_task(parent, lane, &nowhere, jobs, in_flight);
-	task->result.verdict = SL_REFUSED_KEY;
-	task->result.sqlstate = error->sqlerrcode;
-	task->result.error = MemoryContextStrdup(task->context, error->message);
+	}
+	probe = sl_task_create_probe(parent, connection);
+	add_task(lane, probe, now, in_flight);
+	lane->is_probing = true;
+	sl_task_prepare(probe);
 }
 
 /*
@@ -321,7 +315,6 @@ refuse_lane(MemoryContext parent, SlLane *lane, const ErrorData *error, Timestam
 static bool
 claim_in_lane(MemoryContext parent, SlLane *lane, int room, TimestampTz now, dlist_head *in_flight)
 {
-	ErrorData	 *error = NULL;
 	SlConnection *connection;
 	int			  first = n_claimed;
 	int64		 *ids;
@@ -332,14 +325,9 @@ claim_in_lane(MemoryContext parent, SlLane *lane, int room, TimestampTz now, dli
 
 	if (gone != NULL)
 		return sl_store_fail_orphans(lane, gone);
-	/* The version first: if the definition changes in between, it is resolved once more in vain. */
-	lane->version = sl_lane_version(lane);
-	connection = resolve(lane, &error);
+	connection = connect_lane(lane);
 	if (connection == NULL)
-	{
-		refuse_lane(parent, lane, error, now, in_flight);
 		return false;
-	}
 	is_throttled = room_in_windows(lane, &connection->rate_limit) < room;
 	if (is_throttled)
 		room = room_in_windows(lane, &connection->rate_limit);
@@ -353,7 +341,7 @@ claim_in_lane(MemoryContext parent, SlLane *lane, int room, TimestampTz now, dli
 		/* Cancelled meanwhile, or locked by somebody who may leave it as it is. */
 		if (n < n_ids)
 			lane->next_due = Min(lane->next_due, TimestampTzPlusMilliseconds(now, LOCKED_MS));
-		add_tasks(parent, lane, connection, jobs, n, first, in_flight);
+		add_tasks(parent, lane, connection, jobs, n, first, now, in_flight);
 	}
 	for (int i = first, end = n_claimed; i < end; i++)
 		add_siblings(parent, lane, claimed[i], now, first, in_flight);
@@ -368,7 +356,7 @@ sl_claim_jobs(MemoryContext parent, dlist_head *in_flight, TimestampTz now)
 {
 	bool more = false;
 
-	count_waiting(in_flight);
+	look_at_tasks(in_flight);
 	/* Each time another lane is served first, so that all get their share of what is left. */
 	sl_lanes_rotate();
 	for (int i = 0; i < sl_lanes_count(); i++)
@@ -376,8 +364,10 @@ sl_claim_jobs(MemoryContext parent, dlist_head *in_flight, TimestampTz now)
 		SlLane *lane = sl_lanes_nth(i);
 		int		room = room_in_lane(lane);
 
-		if (room > 0 && has_something_to_look_at(lane, now) &&
-			claim_in_lane(parent, lane, room, now, in_flight))
+		if (sl_trouble_wants_probe(lane, now))
+			send_probe(parent, lane, now, in_flight);
+		else if (room > 0 && has_something_to_look_at(lane, now) &&
+				 claim_in_lane(parent, lane, room, now, in_flight))
 			more = true;
 	}
 	return more;

@@ -35,6 +35,7 @@
 #include "queue/claim.h"
 #include "queue/queue.h"
 #include "queue/store.h"
+#include "queue/trouble.h"
 #include "role/role.h"
 #include "worker/worker.h"
 
@@ -50,8 +51,6 @@
 #define LOOK_AROUND_MS 30000   /* for what nobody tells: COMMIT PREPARED, a dump, replication */
 #define HOUSEKEEPING_MS 600000 /* retention */
 #define SHUTDOWN_GRACE_MS 3000 /* for requests that were sent */
-#define REST_FIRST_MS 1000	   /* of a lane that could not reach Smartlead */
-#define REST_MAX_MS 60000
 
 static SlWorkerSlot *slot;
 static uint32		 wait_event;
@@ -112,19 +111,31 @@ notice_ends(TimestampTz now)
 	}
 }
 
-/* What the fate of a task tells about its lane. */
+/* What passes for others, but not for this job, ends it some day. */
 static void
-note_reach(SlTask *task, TimestampTz now)
+judge_trouble(SlTask *task)
 {
-	SlLane *lane = task->lane;
+	const SlJob *job = task->jobs;
+	bool		 is_denied = task->result.trouble == SL_TROUBLE_DENIED;
 
-	if (!task->result.not_sent)
+	if (task->is_probe)
 	{
-		lane->failures = 0;
+		if (is_denied)
+			task->result.verdict = SL_REFUSED_KEY;
 		return;
 	}
-	lane->not_before = later(now, Min(REST_FIRST_MS << Min(lane->failures, 10), REST_MAX_MS));
-	lane->failures++;
+	if (task->result.verdict != SL_TRY_LATER || !sl_trouble_is_own(task, job))
+		return;
+	if (is_denied)
+	{
+		task->result.verdict = task->n_jobs > 1 ? SL_SPLIT : SL_FAILED;
+		task->result.trouble = SL_NO_TROUBLE;
+	}
+	else if (task->n_jobs == 1 && job->failures + 1 >= sl_queue_max_attempts)
+	{
+		task->result.verdict = SL_FAILED;
+		task->result.is_own = true;
+	}
 }
 
 /* Reads the answers that have come. Tasks that have a verdict join the results. */
@@ -143,7 +154,8 @@ advance_tasks(TimestampTz now)
 		sl_task_advance(task);
 		if (task->result.verdict == SL_UNDECIDED)
 			continue;
-		note_reach(task, now);
+		judge_trouble(task);
+		sl_trouble_note(task, now);
 		dlist_delete(&task->node);
 		add_result(task);
 	}
@@ -180,29 +192,37 @@ look_at_again(const SlTask *task)
 	for (int i = 0; i < task->n_jobs; i++)
 	{
 		const SlJob *job = &task->jobs[i];
-		bool		 is_new = task->result.verdict == SL_GIVE_BACK && job->attempts <= 1;
+		bool		 is_new = task->result.verdict != SL_SPLIT && job->attempts <= 1;
 
 		sl_turn_rewind(&task->lane->turns[SL_TURN(job->priority, is_new)]);
 	}
 }
 
-/* The first job of several to be refused the key fails; for all others the lane is paused. */
+/* Whether the lane is paused, or needs not be any longer. */
+static void
+note_key(SlTask *task, TimestampTz now)
+{
+	SlLane	 *lane = task->lane;
+	SlVerdict verdict = task->result.verdict;
+
+	if (verdict == SL_REFUSED_KEY && !lane->is_paused)
+		sl_store_pause(lane, task->result.error, task->result.sqlstate, task->version);
+	else if (!task->is_probe || !lane->is_paused)
+		return;
+	else if (verdict == SL_DONE_WELL || verdict == SL_FAILED)
+		sl_store_resume(lane);
+	else
+		sl_trouble_put_off_probe(lane, now);
+}
+
 static bool
 write_result(SlTask *task, TimestampTz now)
 {
-	if (task->result.verdict == SL_REFUSED_KEY)
-	{
-		if (task->lane->is_paused)
-			task->result.verdict = SL_GIVE_BACK;
-		else
-		{
-			sl_store_pause(task);
-			recheck_at = Min(recheck_at, later(now, RECHECK_MS));
-		}
-	}
-	if (task->result.verdict == SL_TRY_LATER)
-		task->lane->next_due = Min(task->lane->next_due, later(now, task->result.delay_ms));
-	else if (task->result.verdict == SL_SPLIT || task->result.verdict == SL_GIVE_BACK)
+	note_key(task, now);
+	if (task->is_probe)
+		return false;
+	if (task->result.verdict == SL_SPLIT || task->result.verdict == SL_GIVE_BACK ||
+		task->result.verdict == SL_REFUSED_KEY)
 		look_at_again(task);
 	return sl_store_write(task);
 }
@@ -225,22 +245,41 @@ write_results(TimestampTz now)
 		sl_store_successors(tasks, n, now);
 }
 
-/* Lanes are paused for a key that is refused; with another one they may go on. */
+/* May the lane go on, because what it was paused for has changed? */
+static bool
+pause_is_over(SlLane *lane, bool thoroughly)
+{
+	ErrorData *error;
+
+	if (strcmp(lane->paused_version, sl_lane_version(lane)) != 0)
+		return true;
+	/* A key that was refused is looked after by probes, a right that was missing here. */
+	return thoroughly && lane->probe_at == DT_NOEND && sl_lane_resolve(lane, &error) != NULL;
+}
+
 static void
 recheck_paused(TimestampTz now)
 {
-	recheck_at = DT_NOEND;
+	bool thoroughly = recheck_at <= now;
+
+	if (thoroughly)
+		recheck_at = DT_NOEND;
 	for (int i = 0; i < sl_lanes_count(); i++)
 	{
 		SlLane *lane = sl_lanes_nth(i);
 
-		if (!lane->is_paused)
-			continue;
-		if (strcmp(lane->paused_version, sl_lane_version(lane)) != 0)
+		if (lane->is_paused && pause_is_over(lane, thoroughly))
 			sl_store_resume(lane);
-		else
-			recheck_at = later(now, RECHECK_MS);
 	}
+}
+
+/* Paused lanes are looked at again some time. */
+static void
+note_paused(TimestampTz now)
+{
+	for (int i = 0; i < sl_lanes_count(); i++)
+		if (sl_lanes_nth(i)->is_paused)
+			recheck_at = Min(recheck_at, later(now, RECHECK_MS));
 }
 
 /* Due times that have come make their lanes worth another look. */
@@ -325,6 +364,7 @@ work(TimestampTz now)
 		claim_jobs(now);
 	else
 		lanes_are_stale = false;
+	note_paused(now);
 }
 
 static void
@@ -486,6 +526,8 @@ next_deadline(TimestampTz now)
 
 		if (!lane->is_paused)
 			deadline = Min(deadline, lane->next_due);
+		else if (!lane->is_probing && lane->is_known)
+			deadline = Min(deadline, lane->probe_at);
 		if (lane->not_before > now)
 			deadline = Min(deadline, lane->not_before);
 	}
@@ -509,6 +551,8 @@ rest_is_over(TimestampTz now)
 			return true;
 		}
 		if (lane->next_due <= now && !lane->is_paused)
+			return true;
+		if (lane->is_paused && sl_trouble_wants_probe(lane, now))
 			return true;
 	}
 	return false;

@@ -126,10 +126,10 @@ find_endpoint(Oid schema, const char *action, Jsonb *args, Oid role)
 
 /* Of the table's columns, in their order; that of run_as is the extension's own. */
 static const Oid column_types[] = {
-	INT8OID, TEXTOID, TEXTOID,		  JSONBOID,		  NAMEOID,		  InvalidOid,
-	INT8OID, TEXTOID, INT2OID,		  TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID,
-	BOOLOID, INT4OID, JSONBOID,		  TEXTOID,		  TEXTOID,		  INT8OID,
-	INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, NAMEOID};
+	INT8OID,		TEXTOID,		TEXTOID,		JSONBOID,		NAMEOID, InvalidOid, INT8OID,
+	TEXTOID,		INT2OID,		TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT4OID,	 BOOLOID,
+	INT4OID,		JSONBOID,		TEXTOID,		TEXTOID,		INT8OID, INT8OID,	 TEXTOID,
+	TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, NAMEOID};
 
 StaticAssertDecl(lengthof(column_types) == SL_JOB_RUN_AS_NAME, "each column has a type");
 
@@ -205,6 +205,7 @@ fill_row(Row *row, const SlNewJob *job, int64 id, const SlArguments *arguments,
 	set(row, SL_JOB_RUN_AT, TimestampTzGetDatum(run_at));
 	set(row, SL_JOB_DUE_AT, TimestampTzGetDatum(run_at));
 	set(row, SL_JOB_ATTEMPTS, Int32GetDatum(0));
+	set(row, SL_JOB_FAILURES, Int32GetDatum(0));
 	set(row, SL_JOB_IN_DOUBT, BoolGetDatum(false));
 	set_number(row, SL_JOB_AUTOMATION_ID, job->automation_id);
 	set_number(row, SL_JOB_EVENT_ID, job->event_id);

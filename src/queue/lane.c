@@ -14,8 +14,12 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
+#include "api/problem.h"
 #include "queue/lane.h"
+#include "queue/trouble.h"
+#include "worker/worker.h"
 
 static SlLane **lanes = NULL;
 static int		n_lanes = 0;
@@ -87,6 +91,8 @@ free_lane(SlLane *lane)
 		pfree(lane->successors);
 	if (lane->paused_version != NULL)
 		pfree(lane->paused_version);
+	if (lane->actions_through != NULL)
+		pfree(lane->actions_through);
 	pfree(lane);
 }
 
@@ -144,6 +150,14 @@ sl_lane_rewind(SlLane *lane)
 {
 	for (int i = 0; i < SL_N_TURNS; i++)
 		sl_turn_rewind(&lane->turns[i]);
+}
+
+void
+sl_lane_rewind_retries(SlLane *lane)
+{
+	for (int i = 0; i < SL_N_TURNS; i++)
+		if (!SL_TURN_IS_NEW(i))
+			sl_turn_rewind(&lane->turns[i]);
 }
 
 bool
@@ -205,4 +219,58 @@ sl_lane_version(const SlLane *lane)
 	mapping = row_version(mapping_tuple(server, lane->run_as));
 	return psprintf(
 		"%s %s", row_version(SearchSysCache1(FOREIGNSERVEROID, ObjectIdGetDatum(server))), mapping);
+}
+
+typedef struct Resolving
+{
+	const SlLane *lane;
+	SlConnection *connection;
+} Resolving;
+
+static void
+resolve_connection(void *argument)
+{
+	Resolving *resolving = argument;
+
+	resolving->connection =
+		sl_connection_resolve(NameStr(resolving->lane->connection), resolving->lane->run_as);
+}
+
+SlConnection *
+sl_lane_resolve(const SlLane *lane, ErrorData **error)
+{
+	Resolving resolving = {lane, NULL};
+
+	*error = sl_attempt(resolve_connection, &resolving);
+	return resolving.connection;
+}
+
+static void
+remember_version(SlLane *lane, const char *version)
+{
+	if (lane->paused_version != NULL)
+		pfree(lane->paused_version);
+	lane->paused_version = version != NULL ? MemoryContextStrdup(TopMemoryContext, version) : NULL;
+}
+
+void
+sl_lane_pause(SlLane *lane, const char *version, int sqlstate)
+{
+	bool refused = sqlstate == SL_ERRCODE_BAD_KEY || sqlstate == SL_ERRCODE_NO_PERMISSION;
+
+	remember_version(lane, version);
+	if (lane->is_paused)
+		return;
+	lane->is_paused = true;
+	lane->probes = 0;
+	lane->probe_at = DT_NOEND;
+	if (refused)
+		sl_trouble_put_off_probe(lane, GetCurrentTimestamp());
+}
+
+void
+sl_lane_unpause(SlLane *lane)
+{
+	remember_version(lane, NULL);
+	lane->is_paused = false;
 }

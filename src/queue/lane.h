@@ -49,7 +49,7 @@ typedef struct SlLane
 	Oid		 run_as;
 
 	/* What the table says, as of the last look at the lanes. */
-	bool		is_paused;
+	bool		is_paused;		/* for a key that is refused, or for want of one or of a right */
 	char	   *paused_version; /* of the definition that was refused */
 	bool		is_known;		/* still there at the last look */
 	TimestampTz next_due;		/* of the first job that is not due yet; DT_NOEND: none */
@@ -61,12 +61,22 @@ typedef struct SlLane
 	int			 n_successors;
 	int			 max_successors;
 
-	char	   *version;	/* of the connection, in this round's claims */
-	int			in_flight;	/* tasks */
-	int			n_results;	/* tasks that have ended and are not written yet */
-	int			n_waiting;	/* of them, for the rate limit alone; as of the last claims */
-	int			failures;	/* times in a row that Smartlead could not be reached */
-	TimestampTz not_before; /* rest after such a failure */
+	char *version;	  /* of the connection, in this round's claims */
+	int	  in_flight;  /* tasks */
+	int	  n_results;  /* tasks that have ended and are not written yet */
+	int	  n_waiting;  /* of them, for the rate limit alone; as of the last claims */
+	int	  n_tried;	  /* tasks claimed since the trouble was last seen */
+	bool  is_probing; /* one of the tasks is a probe */
+
+	/* See trouble.c. */
+	int			 failures;		  /* times in a row that nothing got through; 0: no trouble */
+	TimestampTz	 trouble_at;	  /* when that was last seen */
+	TimestampTz	 not_before;	  /* rest until then */
+	bool		 needs_probe;	  /* before the next job is tried */
+	int			 probes;		  /* since the lane was paused ... */
+	TimestampTz	 probe_at;		  /* ... and when the next one is due; DT_NOEND: none will help */
+	TimestampTz	 through_at;	  /* when something last got through */
+	TimestampTz *actions_through; /* the same for each endpoint; or NULL */
 } SlLane;
 
 /* The lane of that connection and role, made if it is new. */
@@ -86,6 +96,7 @@ extern void sl_lane_add_successor(SlLane *lane, int64 job, int priority);
 /* All turns, or one, are looked through from the beginning. */
 extern void sl_lane_rewind(SlLane *lane);
 extern void sl_turn_rewind(SlTurn *turn);
+extern void sl_lane_rewind_retries(SlLane *lane);
 
 /* Is there a turn that has not been looked through, or a successor? */
 extern bool sl_lane_has_work(const SlLane *lane);
@@ -95,5 +106,12 @@ extern char *sl_lane_what_is_gone(const SlLane *lane);
 
 /* Which state of its server and its user mapping a lane would use now; changes with either. */
 extern char *sl_lane_version(const SlLane *lane);
+
+/* The lane's connection; or NULL with an error, when its role has no right or key any more. */
+extern SlConnection *sl_lane_resolve(const SlLane *lane, ErrorData **error);
+
+/* Jobs of the lane wait until something changes that its role or its key has to do with. */
+extern void sl_lane_pause(SlLane *lane, const char *version, int sqlstate);
+extern void sl_lane_unpause(SlLane *lane);
 
 #endif /* SL_LANE_H */

@@ -197,7 +197,8 @@ requeue(Oid schema, const SlOwnerWork *work, int64 id)
 	resume(work, job.connection, job.run_as);
 	sl_owner_execute(
 		work,
-		"UPDATE %s.smartlead_queue SET state = 'ready', attempts = 0, interrupted = 0, "
+		"UPDATE %s.smartlead_queue SET state = 'ready', attempts = 0, failures = 0, interrupted = "
+		"0, "
 		"due_at = greatest(run_at, pg_catalog.clock_timestamp()), "
 		"lead_id = $2, join_key = $3, finished_at = NULL WHERE id OPERATOR(pg_catalog.=) $1",
 		3, types, values, nulls);

@@ -28,8 +28,11 @@ sl_queue_define_settings(void)
 							"beyond which each role on each connection has two.",
 							&sl_queue_concurrency, 32, 1, 100, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("smartlead.queue_max_attempts",
-							"How often a job is attempted before it fails.",
-							"Attempts are one second apart at first, ten minutes at last.",
+							"How often a job may fail for what should pass, while others of its "
+							"action get through, before it is "
+							"given up.",
+							"Attempts are one second apart at first, ten minutes at last. "
+							"While nothing gets through, none counts.",
 							&sl_queue_max_attempts, 20, 1, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"smartlead.queue_retention",

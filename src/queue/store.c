@@ -23,11 +23,15 @@
 #include "queue/home.h"
 #include "queue/queue.h"
 #include "queue/store.h"
+#include "queue/trouble.h"
 #include "worker/worker.h"
 
 #define EXPIRE_BATCH 1000
 #define ORPHANS_BATCH 1000
 #define MAX_INTERRUPTED 5
+
+/* Failures of its own after which a job no longer shares requests. */
+#define SHARED_FAILURES 3
 
 /* ---- statements ---- */
 
@@ -35,7 +39,7 @@ typedef struct Statement
 {
 	const char *text; /* %1$s: the extension's schema; %2$s: the home of its queue */
 	int			n_args;
-	Oid			types[8];
+	Oid			types[10];
 	SPIPlanPtr	plan;
 } Statement;
 
@@ -62,17 +66,18 @@ static Statement candidates = {
 /* What read_jobs() expects. */
 #define JOB_COLUMNS                                                                                \
 	"j.id, j.action, j.args, j.lead_id, j.join_key, j.priority, j.attempts, j.in_doubt, "          \
-	"j.interrupted"
+	"j.interrupted, j.failures"
 
 static Statement claim = {
 	"UPDATE %1$s.smartlead_queue j SET state = 'running', attempts = j.attempts + 1, "
 	"started_at = pg_catalog.clock_timestamp() "
-	"FROM (SELECT q.id FROM %1$s.smartlead_queue q WHERE q.id = ANY ($1) AND q.state || '' = "
+	"FROM (SELECT q.id, q.started_at FROM %1$s.smartlead_queue q WHERE q.id = ANY ($1) AND q.state "
+	"|| '' = "
 	"'ready' "
 	"AND q.home = %2$s AND " BLOCKED
 	" IS NOT TRUE ORDER BY q.priority, q.attempts = 0, q.due_at, q.id "
 	"FOR UPDATE SKIP LOCKED) c WHERE j.id = c.id "
-	"RETURNING " JOB_COLUMNS,
+	"RETURNING " JOB_COLUMNS ", c.started_at",
 	1,
 	{INT8ARRAYOID}};
 
@@ -84,13 +89,29 @@ static Statement siblings = {
 	{NAMEOID, OIDOID, TEXTOID, TIMESTAMPTZOID, INT8OID}};
 
 static Statement finish = {
-	"UPDATE %1$s.smartlead_queue SET state = $2, due_at = coalesce($3, due_at), "
-	"in_doubt = in_doubt OR $4, last_error = $5, sqlstate = $6, response = $7, "
-	"requests_shared = nullif($8, 1), "
-	"finished_at = CASE WHEN $2 = 'ready' THEN NULL ELSE pg_catalog.clock_timestamp() END "
-	"WHERE id = ANY ($1) AND state = 'running'",
+	"UPDATE %1$s.smartlead_queue SET state = $2, "
+	"in_doubt = in_doubt OR $3, last_error = $4, sqlstate = $5, response = $6, "
+	"requests_shared = nullif($7, 1), finished_at = pg_catalog.clock_timestamp(), "
+	"failures = failures + $8::integer WHERE id = ANY ($1) AND state = 'running'",
 	8,
-	{INT8ARRAYOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, TEXTOID, JSONBOID, INT4OID}};
+	{INT8ARRAYOID, TEXTOID, BOOLOID, TEXTOID, TEXTOID, JSONBOID, INT4OID, BOOLOID}};
+
+/*
+ * To be tried again: one second later, then twice as late each time, up to ten minutes, less what
+ * $5 says; or at once, when the lane waits as a whole. Those in $2 have failed by themselves. What
+ * shared a request, and has failed $8 times so, shares none any more.
+ */
+static Statement try_again = {
+	"UPDATE %1$s.smartlead_queue q SET state = 'ready', "
+	"due_at = CASE WHEN $4 THEN q.due_at ELSE $3 + $5 * least(pg_catalog.power(2, "
+	"least(q.attempts, 11) - 1), 600) * '1 second'::interval END, "
+	"in_doubt = q.in_doubt OR $6, last_error = $9, sqlstate = $10, "
+	"failures = q.failures + (q.id = ANY ($2))::integer, "
+	"join_key = CASE WHEN $7 AND q.id = ANY ($2) AND q.failures + 1 >= $8 THEN NULL "
+	"ELSE q.join_key END WHERE q.id = ANY ($1) AND q.state = 'running' RETURNING q.due_at",
+	10,
+	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, BOOLOID, FLOAT8OID, BOOLOID, BOOLOID, INT4OID,
+	 TEXTOID, TEXTOID}};
 
 /* Ready as before the claim; or, of a shared request that was refused, without sharing again. */
 static Statement give_back = {"UPDATE %1$s.smartlead_queue SET state = 'ready', "
@@ -127,7 +148,7 @@ static Statement lanes = {
 	"FROM %1$s.smartlead_queue q WHERE q.state = 'ready' AND (q.connection, q.run_as, q.priority, "
 	"(q.attempts = 0)) > (t.connection, t.run_as, t.priority, t.is_new) "
 	"ORDER BY q.connection, q.run_as, q.priority, (q.attempts = 0) LIMIT 1) n) "
-	"SELECT t.connection, t.run_as::pg_catalog.oid, t.priority, t.is_new, p.version, "
+	"SELECT t.connection, t.run_as::pg_catalog.oid, t.priority, t.is_new, p.version, p.sqlstate, "
 	"(SELECT q.due_at FROM %1$s.smartlead_queue q WHERE q.state = 'ready' "
 	"AND q.connection = t.connection AND q.run_as = t.run_as AND q.priority = t.priority "
 	"AND (q.attempts = 0) = t.is_new ORDER BY q.due_at LIMIT 1), "
@@ -140,11 +161,11 @@ static Statement lanes = {
 	{TIMESTAMPTZOID}};
 
 static Statement pause_lane = {
-	"INSERT INTO %1$s.smartlead_queue_paused (connection, run_as, reason, "
-	"version) SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT FROM %1$s.smartlead_queue_paused "
+	"INSERT INTO %1$s.smartlead_queue_paused (connection, run_as, reason, sqlstate, "
+	"version) SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS (SELECT FROM %1$s.smartlead_queue_paused "
 	"WHERE connection = $1 AND run_as = $2)",
-	4,
-	{NAMEOID, OIDOID, TEXTOID, TEXTOID}};
+	5,
+	{NAMEOID, OIDOID, TEXTOID, TEXTOID, TEXTOID}};
 
 static Statement resume_lane = {
 	"DELETE FROM %1$s.smartlead_queue_paused WHERE ctid = ANY (ARRAY (SELECT ctid "
@@ -163,7 +184,7 @@ static Statement take_up = {
 	"UPDATE %1$s.smartlead_queue j SET interrupted = j.interrupted + 1 FROM (SELECT q.id "
 	"FROM %1$s.smartlead_queue q WHERE q.id = $1 AND q.state || '' = 'running' "
 	"FOR NO KEY UPDATE SKIP LOCKED) l WHERE j.id = l.id "
-	"RETURNING " JOB_COLUMNS,
+	"RETURNING " JOB_COLUMNS ", NULL",
 	1,
 	{INT8OID}};
 
@@ -187,8 +208,8 @@ static Statement lock_running = {
 static Statement fail_orphans = {
 	"UPDATE %1$s.smartlead_queue SET state = 'failed', last_error = $3, sqlstate = $4, "
 	"finished_at = pg_catalog.clock_timestamp() WHERE id = ANY (ARRAY (SELECT id "
-	"FROM %1$s.smartlead_queue WHERE state = 'ready' AND connection = $1 AND run_as = $2 "
-	"LIMIT $5 FOR UPDATE SKIP LOCKED))",
+	"FROM %1$s.smartlead_queue WHERE state = 'ready' AND home = %2$s AND connection = $1 "
+	"AND run_as = $2 LIMIT $5 FOR UPDATE SKIP LOCKED))",
 	5,
 	{NAMEOID, OIDOID, TEXTOID, TEXTOID, INT8OID}};
 
@@ -234,7 +255,7 @@ static Statement bind_roles = {"UPDATE %1$s.smartlead_queue j SET run_as = l.rol
 static Statement *const statements[] = {
 	&candidates, &claim,	   &siblings,	 &finish,		&give_back, &successors, &lanes,
 	&pause_lane, &resume_lane, &left_behind, &fail_orphans, &expire,	&expired,	 &homes,
-	&take_up,	 &postpone,	   &running,	 &lock_running, &settle,	&bind_roles};
+	&take_up,	 &postpone,	   &running,	 &lock_running, &settle,	&bind_roles, &try_again};
 
 /* For which the plans were made. */
 static Oid	 schema = InvalidOid;
@@ -276,7 +297,7 @@ sl_store_schema(void)
 static void
 execute(Statement *statement, Datum *values, const bool *nulls)
 {
-	char null_marks[9] = "        ";
+	char null_marks[11] = "          ";
 
 	if (statement->plan == NULL)
 	{
@@ -419,6 +440,9 @@ read_jobs(int *n)
 		jobs[i].attempts = DatumGetInt32(column(i, 7, &is_null));
 		jobs[i].in_doubt = DatumGetBool(column(i, 8, &is_null));
 		jobs[i].interrupted = DatumGetInt32(column(i, 9, &is_null));
+		jobs[i].failures = DatumGetInt32(column(i, 10, &is_null));
+		datum = column(i, 11, &is_null);
+		jobs[i].tried_at = is_null ? 0 : DatumGetTimestampTz(datum);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return jobs;
@@ -540,25 +564,76 @@ sl_store_siblings(const SlLane *lane, const char *join_key, TimestampTz now, int
 /* ---- results ---- */
 
 static void
-finish_task(const SlTask *task, const char *state, TimestampTz due_at)
+finish_task(const SlTask *task, const char *state)
 {
 	const SlResult *result = &task->result;
 	bool			ok = result->verdict == SL_DONE_WELL;
 	Datum			values[8] = {job_ids(task, SL_BEING_WRITTEN), CStringGetTextDatum(state),
-								 TimestampTzGetDatum(due_at), BoolGetDatum(result->in_doubt)};
-	bool			nulls[8] = {false, false, due_at == 0, false};
+								 BoolGetDatum(result->in_doubt)};
+	bool			nulls[8] = {false};
 
-	nulls[4] = result->error == NULL;
+	nulls[3] = result->error == NULL;
 	if (result->error != NULL)
-		values[4] = CStringGetTextDatum(result->error);
-	nulls[5] = result->error == NULL || result->sqlstate == 0;
+		values[3] = CStringGetTextDatum(result->error);
+	nulls[4] = result->error == NULL || result->sqlstate == 0;
+	if (!nulls[4])
+		values[4] = CStringGetTextDatum(unpack_sql_state(result->sqlstate));
+	nulls[5] = !ok || result->response == NULL;
 	if (!nulls[5])
-		values[5] = CStringGetTextDatum(unpack_sql_state(result->sqlstate));
-	nulls[6] = !ok || result->response == NULL;
-	if (!nulls[6])
-		values[6] = JsonbPGetDatum(result->response);
-	values[7] = Int32GetDatum(task->n_shared);
+		values[5] = JsonbPGetDatum(result->response);
+	values[6] = Int32GetDatum(task->n_shared);
+	values[7] = BoolGetDatum(result->is_own);
 	execute(&finish, values, nulls);
+}
+
+/* Those of the task's jobs that have trouble of their own. */
+static Datum
+troubled_ids(const SlTask *task)
+{
+	int64 *ids = palloc(sizeof(int64) * task->n_jobs);
+	int	   n = 0;
+
+	for (int i = 0; i < task->n_jobs; i++)
+		if (task->lane != NULL && sl_trouble_is_own(task, &task->jobs[i]))
+			ids[n++] = task->jobs[i].id;
+	return id_array(ids, n);
+}
+
+static void
+try_task_again(const SlTask *task, TimestampTz now)
+{
+	const SlResult *result = &task->result;
+	Datum			values[] = {job_ids(task, SL_BEING_WRITTEN),
+								troubled_ids(task),
+								TimestampTzGetDatum(now),
+								BoolGetDatum(result->trouble == SL_TROUBLE_OF_ALL),
+								Float8GetDatum(0.5 + sl_random_fraction() / 2),
+								BoolGetDatum(result->in_doubt),
+								BoolGetDatum(task->n_shared > 1),
+								Int32GetDatum(Min(SHARED_FAILURES, sl_queue_max_attempts)),
+								(Datum) 0,
+								(Datum) 0};
+	bool			nulls[10] = {false};
+
+	nulls[8] = nulls[9] = result->error == NULL;
+	if (result->error != NULL)
+	{
+		values[8] = CStringGetTextDatum(result->error);
+		values[9] = CStringGetTextDatum(unpack_sql_state(result->sqlstate));
+	}
+	execute(&try_again, values, nulls);
+	for (uint64 i = 0; i < SPI_processed && task->lane != NULL; i++)
+	{
+		bool		is_null;
+		TimestampTz due_at = DatumGetTimestampTz(column((int) i, 1, &is_null));
+
+		/* What is due at once is behind the cursor. */
+		if (due_at <= now)
+			sl_lane_rewind_retries(task->lane);
+		else
+			task->lane->next_due = Min(task->lane->next_due, due_at);
+	}
+	SPI_freetuptable(SPI_tuptable);
 }
 
 static void
@@ -579,20 +654,20 @@ write_verdict(const SlTask *task, TimestampTz now)
 	switch (task->result.verdict)
 	{
 		case SL_DONE_WELL:
-			finish_task(task, "done", 0);
+			finish_task(task, "done");
 			break;
 		case SL_TRY_LATER:
-			finish_task(task, "ready", TimestampTzPlusMilliseconds(now, task->result.delay_ms));
+			try_task_again(task, now);
 			break;
+		case SL_REFUSED_KEY:
 		case SL_GIVE_BACK:
 			give_back_task(task, false);
 			break;
 		case SL_SPLIT:
 			give_back_task(task, true);
 			break;
-		case SL_REFUSED_KEY:
 		case SL_FAILED:
-			finish_task(task, "failed", 0);
+			finish_task(task, "failed");
 			break;
 		case SL_UNDECIDED:
 			elog(ERROR, "job " INT64_FORMAT " has no result yet", task->jobs[0].id);
@@ -723,7 +798,7 @@ leads_of(SlTask *const *tasks, int n_tasks, const SlLane *lane, int64 *leads)
 	int n = 0;
 
 	for (int i = 0; i < n_tasks; i++)
-		if (tasks[i]->lane == lane && tasks[i]->jobs[0].lead_id != 0)
+		if (tasks[i]->lane == lane && !tasks[i]->is_probe && tasks[i]->jobs[0].lead_id != 0)
 			leads[n++] = tasks[i]->jobs[0].lead_id;
 	return n;
 }
@@ -766,15 +841,6 @@ sl_store_successors(SlTask *const *tasks, int n_tasks, TimestampTz now)
 /* ---- lanes ---- */
 
 static void
-set_paused(SlLane *lane, bool is_paused, const char *version)
-{
-	if (lane->paused_version != NULL)
-		pfree(lane->paused_version);
-	lane->is_paused = is_paused;
-	lane->paused_version = version != NULL ? MemoryContextStrdup(TopMemoryContext, version) : NULL;
-}
-
-static void
 forget_what_was_known(void)
 {
 	for (int i = 0; i < sl_lanes_count(); i++)
@@ -783,6 +849,23 @@ forget_what_was_known(void)
 		sl_lanes_nth(i)->has_priorities = false;
 		sl_lanes_nth(i)->next_due = DT_NOEND;
 	}
+}
+
+static void
+read_pause(SlLane *lane, int row)
+{
+	bool  is_null;
+	Datum version = column(row, 5, &is_null);
+	char *state;
+
+	if (is_null)
+	{
+		sl_lane_unpause(lane);
+		return;
+	}
+	state = TextDatumGetCString(column(row, 6, &is_null));
+	sl_lane_pause(lane, TextDatumGetCString(version),
+				  MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]));
 }
 
 /* A row of the statement "lanes": a turn that has ready jobs. */
@@ -800,17 +883,16 @@ read_turn(int row, TimestampTz now)
 	/* Rows come in the order of the priorities. */
 	if (!lane->is_known)
 	{
-		datum = column(row, 5, &is_null);
-		set_paused(lane, !is_null, is_null ? NULL : TextDatumGetCString(datum));
+		read_pause(lane, row);
 		lane->first_priority = priority;
 	}
 	lane->is_known = true;
 	if (priority != lane->first_priority)
 		lane->has_priorities = true;
-	datum = column(row, 6, &is_null);
+	datum = column(row, 7, &is_null);
 	if (!is_null && DatumGetTimestampTz(datum) <= now)
 		lane->turns[SL_TURN(priority, is_new)].is_dirty = true;
-	datum = column(row, 7, &is_null);
+	datum = column(row, 8, &is_null);
 	if (!is_null)
 		lane->next_due = Min(lane->next_due, DatumGetTimestampTz(datum));
 }
@@ -829,17 +911,17 @@ sl_store_read_lanes(TimestampTz now)
 }
 
 void
-sl_store_pause(const SlTask *task)
+sl_store_pause(SlLane *lane, const char *reason, int sqlstate, const char *version)
 {
-	SlLane *lane = task->lane;
-	Datum	values[] = {NameGetDatum(&lane->connection), ObjectIdGetDatum(lane->run_as),
-						CStringGetTextDatum(task->result.error), CStringGetTextDatum(task->version)};
+	Datum values[] = {NameGetDatum(&lane->connection), ObjectIdGetDatum(lane->run_as),
+					  CStringGetTextDatum(reason), CStringGetTextDatum(unpack_sql_state(sqlstate)),
+					  CStringGetTextDatum(version)};
 
 	execute(&pause_lane, values, NULL);
-	set_paused(lane, true, task->version);
+	sl_lane_pause(lane, version, sqlstate);
 	ereport(LOG, (errmsg("the queue of connection \"%s\" is paused for role \"%s\"",
 						 NameStr(lane->connection), GetUserNameFromId(lane->run_as, true)),
-				  errdetail_internal("%s", task->result.error)));
+				  errdetail_internal("%s", reason)));
 }
 
 void
@@ -848,7 +930,7 @@ sl_store_resume(SlLane *lane)
 	Datum values[] = {NameGetDatum(&lane->connection), ObjectIdGetDatum(lane->run_as)};
 
 	execute(&resume_lane, values, NULL);
-	set_paused(lane, false, NULL);
+	sl_lane_unpause(lane);
 	sl_lane_rewind(lane);
 }
 

@@ -86,8 +86,8 @@ extern void sl_store_undo(SlTask *task);
 /* Makes the next jobs on the leads of these tasks successors in their lanes. */
 extern void sl_store_successors(SlTask *const *tasks, int n_tasks, TimestampTz now);
 
-/* Pauses the lane of a task whose key was refused. */
-extern void sl_store_pause(const SlTask *task);
+/* Pauses a lane whose role has no right or key, or whose key is refused in this version. */
+extern void sl_store_pause(SlLane *lane, const char *reason, int sqlstate, const char *version);
 extern void sl_store_resume(SlLane *lane);
 
 /* Ends some jobs of a lane whose role or server is gone. True: there may be more. */

@@ -19,9 +19,6 @@
 #include "queue/store.h"
 #include "queue/task.h"
 
-#define FIRST_BACKOFF_MS 1000
-#define MAX_BACKOFF_MS 600000
-
 static const SlPageRange no_page = {0, 0};
 
 /* ---- results ---- */
@@ -38,33 +35,14 @@ fail_with_error(SlTask *task)
 	MemoryContextSwitchTo(caller);
 	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
 		ReThrowError(error);
-	if (task->result.verdict != SL_DONE_WELL) /* else only the answer could not be kept */
+	/* Of a request that is not to be sent, or may be sent again, each job learns by itself. */
+	if (task->n_jobs > 1 && task->result.verdict != SL_DONE_WELL &&
+		(task->transfer == NULL || sl_task_is_repeatable(task)))
+		task->result.verdict = SL_SPLIT;
+	else if (task->result.verdict != SL_DONE_WELL) /* else only the answer could not be kept */
 		task->result.verdict = SL_FAILED;
 	task->result.sqlstate = error->sqlerrcode;
 	task->result.error = error->message;
-}
-
-/* Doubles with each attempt, up to a cap; the upper half of it at random, so that jobs spread. */
-static int
-backoff(const SlTask *task, const SlResponse *response)
-{
-	int attempts = 1;
-	int full;
-
-	for (int i = 0; i < task->n_jobs; i++)
-		attempts = Max(attempts, task->jobs[i].attempts);
-	full = attempts > 10 ? MAX_BACKOFF_MS : Min(FIRST_BACKOFF_MS << (attempts - 1), MAX_BACKOFF_MS);
-	full = full / 2 + (int) (sl_random_fraction() * (full / 2));
-	return Max(full, Min(response->retry_after, 24 * 3600) * 1000);
-}
-
-static bool
-attempts_are_used_up(const SlTask *task)
-{
-	for (int i = 0; i < task->n_jobs; i++)
-		if (task->jobs[i].attempts >= sl_queue_max_attempts)
-			return true;
-	return false;
 }
 
 /* ---- setting up ---- */
@@ -127,15 +105,24 @@ arguments_of(const SlJob *job, Oid role)
 	return arguments;
 }
 
-SlTask *
-sl_task_create(MemoryContext parent, const SlConnection *connection, const SlJob *job)
+static SlTask *
+new_task(MemoryContext parent)
 {
 	MemoryContext context =
 		AllocSetContextCreate(parent, "smartlead queue task", ALLOCSET_SMALL_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(context);
-	SlTask		 *task = palloc0(sizeof(SlTask));
+	SlTask *task = MemoryContextAllocZero(context, sizeof(SlTask));
 
 	task->context = context;
+	task->result.retry_after = -1;
+	return task;
+}
+
+SlTask *
+sl_task_create(MemoryContext parent, const SlConnection *connection, const SlJob *job)
+{
+	SlTask		 *task = new_task(parent);
+	MemoryContext caller = MemoryContextSwitchTo(task->context);
+
 	task->jobs = palloc(sizeof(SlJob));
 	copy_job(&task->jobs[0], job);
 	task->n_jobs = task->n_shared = 1;
@@ -149,6 +136,19 @@ sl_task_create(MemoryContext parent, const SlConnection *connection, const SlJob
 		fail_with_error(task);
 	}
 	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	return task;
+}
+
+SlTask *
+sl_task_create_probe(MemoryContext parent, const SlConnection *connection)
+{
+	SlTask		 *task = new_task(parent);
+	MemoryContext caller = MemoryContextSwitchTo(task->context);
+
+	task->is_probe = true;
+	task->connection = copy_connection(connection);
+	task->arguments = sl_arguments(sl_endpoint_find("list_lead_categories", NULL, 0));
 	MemoryContextSwitchTo(caller);
 	return task;
 }
@@ -266,49 +266,58 @@ is_gone_as_wanted(const SlTask *task, const SlProblem *problem)
 }
 
 static void
-try_later(SlTask *task, const SlResponse *response, bool in_doubt)
+try_later(SlTask *task, SlTrouble trouble, bool in_doubt)
 {
-	task->result.verdict = attempts_are_used_up(task) ? SL_FAILED : SL_TRY_LATER;
+	task->result.verdict = SL_TRY_LATER;
+	task->result.trouble = trouble;
 	task->result.in_doubt = in_doubt && !task->is_completing;
-	task->result.delay_ms = backoff(task, response);
+}
+
+/* Smartlead says in JSON what it doesn't permit; a front between us has pages of its own. */
+static bool
+is_from_a_front(const SlAnswer *answer)
+{
+	return answer->status == 403 && answer->root == NULL;
 }
 
 static void
-judge_problem(SlTask *task, const SlProblem *problem, const SlResponse *response)
+judge_problem(SlTask *task, const SlAnswer *answer, const SlResponse *response)
 {
-	bool repeatable = task->request->repeatable;
+	const SlProblem *problem = answer->problem;
 
 	task->result.sqlstate = problem->sqlstate;
 	task->result.error = problem->detail == NULL
 							 ? problem->message
 							 : psprintf("%s: %s", problem->message, problem->detail);
+	task->result.retry_after = response->retry_after;
 	if (is_gone_as_wanted(task, problem))
 		task->result.verdict = SL_DONE_WELL;
 	else if (response->outcome == SL_NOT_SENT)
-	{
-		task->result.not_sent = true;
-		try_later(task, response, false);
-	}
+		try_later(task, SL_TROUBLE_OF_ALL, false);
+	else if (is_from_a_front(answer))
+		try_later(task, SL_TROUBLE_OF_SOME, false);
 	else
 		switch (problem->sqlstate)
 		{
 			case SL_ERRCODE_BAD_KEY:
 				task->result.verdict = SL_REFUSED_KEY;
 				break;
+			case SL_ERRCODE_NO_PERMISSION:
+				try_later(task, SL_TROUBLE_DENIED, false);
+				break;
 			case SL_ERRCODE_THROTTLED:
-				try_later(task, response, false);
+				try_later(task, SL_TROUBLE_OF_ALL, false);
 				break;
 			case SL_ERRCODE_TIMEOUT:
 			case SL_ERRCODE_UNAVAILABLE:
 			case SL_ERRCODE_UNREADABLE:
-				if (repeatable)
-					try_later(task, response, true);
-				else
+				try_later(task, SL_TROUBLE_OF_SOME, true);
+				if (!task->request->repeatable)
 					task->result.verdict = SL_FAILED;
 				break;
 			case SL_ERRCODE_UNKNOWN_OUTCOME:
+				try_later(task, SL_TROUBLE_OF_SOME, true);
 				task->result.verdict = SL_FAILED;
-				task->result.in_doubt = true;
 				break;
 			default:
 				refuse(task);
@@ -350,10 +359,9 @@ go_on(SlTask *task, const SlAnswer *answer)
 	else if (task->next_element > 0)
 		task->first_element = task->next_element;
 	else
-	{
 		task->result.verdict = SL_DONE_WELL;
+	if (task->result.verdict == SL_DONE_WELL && !task->is_probe)
 		task->result.response = response_of(answer, task->arguments->endpoint->kind);
-	}
 }
 
 static void
@@ -370,7 +378,7 @@ judge(SlTask *task, const SlResponse *response)
 			 sl_answer_refuses_name(answer, task->arguments))
 		task->alternative = true;
 	else
-		judge_problem(task, answer->problem, response);
+		judge_problem(task, answer, response);
 }
 
 void

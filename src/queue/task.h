@@ -25,15 +25,17 @@ typedef enum SlWriting
 /* A row of the queue, as claimed. */
 typedef struct SlJob
 {
-	int64  id;
-	char  *action;
-	Jsonb *args;
-	int64  lead_id; /* 0: none */
-	char  *join_key;
-	int	   priority;
-	int	   attempts; /* this one counted */
-	bool   in_doubt;
-	int	   interrupted; /* how often the server or its dispatcher ended while it was running */
+	int64		id;
+	char	   *action;
+	Jsonb	   *args;
+	int64		lead_id; /* 0: none */
+	char	   *join_key;
+	int			priority;
+	int			attempts; /* this one counted */
+	int			failures; /* of its own */
+	TimestampTz tried_at; /* when the attempt before this one began; 0: this is the first */
+	bool		in_doubt;
+	int			interrupted; /* how often the server or its dispatcher ended while it was running */
 
 	SlWriting writing; /* of what came of it */
 } SlJob;
@@ -44,10 +46,19 @@ typedef enum SlVerdict
 	SL_DONE_WELL,
 	SL_FAILED,
 	SL_TRY_LATER,
-	SL_REFUSED_KEY, /* nobody's jobs on this connection and with this key will get further */
+	SL_REFUSED_KEY, /* no job of the lane will get further; this one is given back */
 	SL_SPLIT,		/* the shared request was refused: each job for itself now */
 	SL_GIVE_BACK	/* as if it had not been claimed */
 } SlVerdict;
+
+/* What passes, and whom it befalls. */
+typedef enum SlTrouble
+{
+	SL_NO_TROUBLE,
+	SL_TROUBLE_OF_ALL,	/* Smartlead is out of reach, or the limit used up */
+	SL_TROUBLE_OF_SOME, /* no answer, 5xx, a web page: of all, or of this job alone */
+	SL_TROUBLE_DENIED	/* not permitted: the key, or this job alone */
+} SlTrouble;
 
 /* What came of a task. */
 typedef struct SlResult
@@ -57,8 +68,9 @@ typedef struct SlResult
 	char	 *error; /* or NULL */
 	int		  sqlstate;
 	bool	  in_doubt; /* it may have been processed */
-	bool	  not_sent; /* Smartlead could not even be reached */
-	int		  delay_ms; /* before the next attempt */
+	SlTrouble trouble;
+	bool	  is_own;	   /* others got through meanwhile, so the trouble is the one job's */
+	int		  retry_after; /* seconds; -1: Smartlead didn't say */
 } SlResult;
 
 typedef struct SlTask
@@ -67,6 +79,8 @@ typedef struct SlTask
 	MemoryContext  context; /* of the task and everything that belongs to it */
 	struct SlLane *lane;
 	char		  *version; /* of the lane's connection, as it was resolved for this task */
+	TimestampTz	   claimed_at;
+	bool		   is_probe; /* has no job: asks whether Smartlead answers */
 	SlConnection  *connection;
 	SlArguments	  *arguments;
 	SlJob		  *jobs;
@@ -91,6 +105,9 @@ typedef struct SlTask
  */
 extern SlTask *sl_task_create(MemoryContext parent, const SlConnection *connection,
 							  const SlJob *job);
+
+/* A task for no job, which asks what smartlead_ping() asks. */
+extern SlTask *sl_task_create_probe(MemoryContext parent, const SlConnection *connection);
 
 /* Lets another job share the task's request. False: it can't. */
 extern bool sl_task_join(SlTask *task, const SlJob *job);

@@ -141,13 +141,15 @@ is(join(' ', map { outcome($_) } split /,/, $joined), 'failed|42501 failed|42501
 query("REVOKE USAGE ON FOREIGN SERVER sandbox FROM PUBLIC; GRANT USAGE ON FOREIGN SERVER sandbox TO dana;
 	UPDATE smartlead_queue SET run_at = now(), due_at = now() WHERE id = $job{erin}");
 as('dana', "SELECT smartlead_enqueue('pause_lead', '$bo')");
-is(outcome($job{erin}), 'failed|42501', 'S2: so does the one to the connection');
-query('GRANT USAGE ON FOREIGN SERVER sandbox TO PUBLIC');
-$job{erin} = as('erin', "SELECT smartlead_enqueue('delete_lead', '$ada', $later)");
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM smartlead_queue_paused WHERE run_as = 'erin'::regrole AND sqlstate = '42501'}),
+	'S2: so does the one to the connection');
+is(query("SELECT state FROM smartlead_queue WHERE id = $job{erin}"), 'ready', 'S2: without which the job waits');
+query("UPDATE smartlead_queue SET run_at = $later, due_at = $later WHERE id = $job{erin}; GRANT USAGE ON FOREIGN SERVER sandbox TO PUBLIC");
 query("DROP USER MAPPING FOR PUBLIC SERVER sandbox; CREATE USER MAPPING FOR dana SERVER sandbox OPTIONS (api_key 'sandbox-key-alpha');
 	DELETE FROM smartlead_queue_paused; UPDATE smartlead_queue SET run_at = now(), due_at = now() WHERE id = $job{erin}");
 as('dana', "SELECT smartlead_enqueue('pause_lead', '$bo')");
-is(outcome($job{erin}), 'failed|42704', 'S2: and the user mapping');
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM smartlead_queue_paused WHERE run_as = 'erin'::regrole AND sqlstate = '42704'}),
+	'S2: and the user mapping');
 is(sandbox_get('/_sandbox/state/leads/549768/3499513771')->{status} ne '', 1, 'S2: the lead is still there');
 
 $node->stop;
