@@ -340,6 +340,10 @@ success_problem(const SlRequest *request, const SlAnswer *answer, SlKind kind, c
 	if (denies_success(answer->root) || tells_an_error(answer->root))
 		return problem(SL_ERRCODE_REFUSED, psprintf("Smartlead refused \"%s\"", request->endpoint),
 					   said_detail(what_was_said(request, answer), answer->status), NULL);
+	if (request->id_expected && sl_answer_object(answer) == NULL)
+		return sl_problem_unknown_outcome(
+			request, pstrdup(is_markup(answer->text) ? "The answer is a web page."
+													 : "The answer holds no id of what was made."));
 	if (kind == SL_LOOKUP && answer->root != NULL && sl_answer_object(answer) == NULL &&
 		!says_nothing(answer->root))
 		return sl_problem_unreadable(request, "It holds no object with an id.");

@@ -125,13 +125,6 @@ smartlead_create_campaign(PG_FUNCTION_ARGS)
 	sl_function_check_writable(arguments->endpoint);
 	connection = sl_function_connection(function, fcinfo);
 	created = (cJSON *) sl_answer_object(sl_call(connection, arguments));
-	if (created == NULL)
-	{
-		SlRequest request = {.endpoint = "create_campaign"};
-
-		sl_problem_raise(sl_problem_unknown_outcome(
-			&request, pstrdup("The answer holds no id of a new campaign.")));
-	}
 	row = new_campaign(descriptor, connection, arguments, created);
 	own = MemoryContextSwitchTo(caller);
 	result = heap_copy_tuple_as_datum(row, descriptor);

@@ -82,6 +82,7 @@ const SlEndpoint sl_endpoints[] = {
 		.path = "/campaigns/create",
 		/* Names are not unique at Smartlead: sent twice, it makes two campaigns. */
 		.repeatable = false,
+		.makes_an_id = true,
 		.params = PARAMS({"name", SL_IN_BODY, SL_TEXT, .required = true},
 						 {"client_id", SL_IN_BODY, SL_BIGINT}),
 	},

@@ -84,6 +84,8 @@ typedef struct SlEndpoint
 	bool repeatable;
 	/* In the queue, it goes before what is not: it keeps mail from people who must not get it. */
 	bool urgent;
+	/* It makes something, whose id is in the answer. */
+	bool makes_an_id;
 	/* At least one parameter in the body must be given. */
 	bool needs_a_change;
 	/* Sent in the body besides the parameters: how something is cleared. */

@@ -147,6 +147,7 @@ sl_request_build(const SlConnection *connection, const SlArguments *arguments, S
 	request->query = build_query(arguments, page);
 	request->repeatable = endpoint->repeatable;
 	request->rows_expected = endpoint->kind == SL_LISTING;
+	request->id_expected = endpoint->makes_an_id;
 	request->priority = SL_RATE_INTERACTIVE;
 	if (endpoint->method != SL_GET)
 	{

@@ -37,6 +37,7 @@ typedef struct SlRequest
 	const char		   *body;		   /* JSON, or NULL */
 	bool				repeatable;	   /* may be sent again when the outcome is in doubt */
 	bool				rows_expected; /* an empty 2xx body is retried */
+	bool				id_expected;   /* a 2xx without the id of what was made leaves doubt */
 	SlRatePriority		priority;
 } SlRequest;
 

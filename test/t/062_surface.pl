@@ -32,9 +32,9 @@ is_nothing(q{
 # ---- what calls out is called last ----
 
 # Those that take a connection, but for those that only write it down; and those that wait for an answer.
-my $calling = q{(p.proargnames && '{connection}' OR p.proname IN ('smartlead_rotate_webhook', 'smartlead_unsubscribe_webhook', 'smartlead_wait'))
-	AND p.proname NOT IN ('smartlead_enqueue', 'smartlead_automate', 'smartlead_webhook_url', 'smartlead_resume_connection')
-	AND NOT 'connection' = ANY (p.proargnames[p.pronargs + 1 :])};
+my $calling = q{(EXISTS (SELECT FROM unnest(p.proargnames[:p.pronargs]) WITH ORDINALITY AS a (name, i) WHERE a.name = 'connection' AND p.proargtypes[i - 1] = 'name'::regtype)
+		OR p.proname IN ('smartlead_rotate_webhook', 'smartlead_unsubscribe_webhook', 'smartlead_wait'))
+	AND p.proname NOT IN ('smartlead_enqueue', 'smartlead_automate', 'smartlead_webhook_url', 'smartlead_resume_connection')};
 is_nothing("SELECT signature FROM ours p WHERE $calling AND procost < 100000",
 	'C6: every function that calls out has a high cost');
 cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM ours p WHERE $calling"), '>=', 27, 'C6: these are all of them');

@@ -9,7 +9,7 @@ use SmartleadSession;
 use SmartleadTest;
 use Test::More;
 
-my $node = smartlead_node('main');
+my $node = smartlead_node('main', conf => "smartlead.databases = 'postgres'\nsmartlead.port = " . free_port() . "\n");
 my $session = SmartleadSession->new($node);
 
 sub answered
@@ -84,6 +84,14 @@ is(created({ method => 'POST', kind => 'status', status => 200, body => $_ }), '
   for '', '{}', '{"ok":true}', 'done', '{"id":null}', '{"ok":true,"id":', '[]';
 is(created({ method => 'POST', kind => 'status', status => 200, body => '{"ok":true,"id":7,"name":"New","created_at":"whenever"}' }) =~ /^7\|/ ? 1 : 0, 1,
 	'C12: a time that cannot be read hides no new campaign');
+
+# The queue doubts it as well, and does not make another one.
+sandbox_post('/_sandbox/reset');
+sandbox_post('/_sandbox/fault', { method => 'POST', path => '/campaigns/create', kind => 'status', status => 200, body => '{"ok":true}', times => -1 });
+my $job = $session->query(q{SELECT smartlead_enqueue('create_campaign', '{"name": "Queued"}')});
+ok($node->poll_query_until('postgres', "SELECT finished_at IS NOT NULL FROM smartlead_queue WHERE id = $job"), 'the job ends');
+is($session->query("SELECT state, sqlstate, in_doubt, attempts FROM smartlead_queue WHERE id = $job"), 'failed|SL520|t|1',
+	'C12: a job whose answer holds no id is in doubt, and was done once');
 
 # ---- a DELETE that was done before the connection broke ----
 
