@@ -165,9 +165,20 @@ finish_page(FetchedPage *page, const SlEndpoint *endpoint)
 }
 
 static void
+raise_moved(const Listing *listing)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("the rows of \"%s\" moved while they were listed", listing->endpoint->name),
+			 errdetail("The pages could not be joined without losing rows."),
+			 errhint("Try again when fewer changes are made.")));
+}
+
+static void
 put_first(Listing *listing, FetchedPage *page)
 {
-	Assert(listing->n_pages < lengthof(listing->pages));
+	if (listing->n_pages == lengthof(listing->pages))
+		raise_moved(listing);
 	memmove(&listing->pages[1], &listing->pages[0], sizeof(FetchedPage *) * listing->n_pages++);
 	listing->pages[0] = page;
 }
@@ -267,16 +278,6 @@ emit_rows(Listing *listing, FetchedPage *page)
 }
 
 /* ---- joining pages ---- */
-
-static void
-raise_moved(const Listing *listing)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("the rows of \"%s\" moved while they were listed", listing->endpoint->name),
-			 errdetail("The pages could not be joined without losing rows."),
-			 errhint("Try again when fewer changes are made.")));
-}
 
 static void
 raise_incomplete(const Listing *listing)
