@@ -162,13 +162,30 @@ is_loopback(const char *host)
 		   c < 256 && d < 256;
 }
 
-/* What is wrong with the URL, or NULL. libcurl parses it, so that both see the same host. */
+/*
+ * What is wrong with the URL's characters, or NULL. What libcurl parses away is still in the text to
+ * which paths and the key are appended: after a bare "#" they would be a fragment.
+ */
 static const char *
-url_problem(CURLU *url, const char *value)
+url_text_problem(const char *value)
+{
+	const char *scheme_end = strstr(value, "://");
+	const char *host = scheme_end != NULL ? scheme_end + 3 : value;
+
+	for (const char *c = value; *c != '\0'; c++)
+		if (*c <= ' ' || *c > '~' || *c == '\\')
+			return "The URL must hold visible ASCII characters only, and no backslash.";
+	if (strpbrk(value, "?#") != NULL || memchr(host, '@', strcspn(host, "/")) != NULL)
+		return "The URL must not hold a user, a password, a query or a fragment.";
+	return NULL;
+}
+
+/* What is wrong with the URL's parts, or NULL. libcurl parses it, so that both see the same host. */
+static const char *
+url_parts_problem(CURLU *url, const char *value)
 {
 	char	   *scheme = NULL;
 	char	   *host = NULL;
-	char	   *other = NULL;
 	const char *why = NULL;
 
 	if (curl_url_set(url, CURLUPART_URL, value, 0) != CURLUE_OK ||
@@ -180,25 +197,32 @@ url_problem(CURLU *url, const char *value)
 	else if (strcmp(scheme, "http") == 0 && !is_loopback(host))
 		why = "The API key travels in the URL of every request: plain http is allowed only to a "
 			  "loopback address.";
-	else if (curl_url_get(url, CURLUPART_USER, &other, 0) == CURLUE_OK ||
-			 curl_url_get(url, CURLUPART_PASSWORD, &other, 0) == CURLUE_OK ||
-			 curl_url_get(url, CURLUPART_QUERY, &other, 0) == CURLUE_OK ||
-			 curl_url_get(url, CURLUPART_FRAGMENT, &other, 0) == CURLUE_OK)
-		why = "The URL must not hold a user, a password, a query or a fragment.";
 	curl_free(scheme);
 	curl_free(host);
-	curl_free(other);
+	return why;
+}
+
+static const char *
+url_problem(const char *value)
+{
+	const char *why = url_text_problem(value);
+	CURLU	   *url = why == NULL ? curl_url() : NULL;
+
+	if (why != NULL)
+		return why;
+	if (url == NULL)
+		return "There is not enough memory to read it.";
+	why = url_parts_problem(url, value);
+	curl_url_cleanup(url);
 	return why;
 }
 
 static bool
 read_base_url(const char *value, SlConnection *connection, const char **why)
 {
-	CURLU *url = curl_url();
 	size_t length = strlen(value);
 
-	*why = url == NULL ? "There is not enough memory to read it." : url_problem(url, value);
-	curl_url_cleanup(url);
+	*why = url_problem(value);
 	if (*why != NULL)
 		return false;
 	while (length > 0 && value[length - 1] == '/')

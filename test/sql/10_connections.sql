@@ -10,6 +10,13 @@ CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (base_url 'https://user
 CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (base_url 'https://server.smartlead.ai/?api_key=x');
 CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (base_url 'http://127.0.0.1.evil.example/');
 CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (base_url 'nonsense');
+-- S6: what would make a path, a query or a user of what is appended to it, empty ones too.
+CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (base_url 'http://127.0.0.1:1/internal/admin#');
+CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (base_url 'http://127.0.0.1:1/internal/admin?');
+CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (base_url 'https://server.smartlead.ai#/api/v1');
+CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (base_url 'https://@server.smartlead.ai/api/v1');
+CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (base_url 'https://server.smartlead.ai\@other.example/');
+CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (base_url ' https://server.smartlead.ai/api/v1');
 CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (timeout '0');
 CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (timeout 'soon');
 CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (connect_timeout '2h');
