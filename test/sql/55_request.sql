@@ -13,6 +13,18 @@ SELECT smartlead_request('FETCH', '/campaigns/');
 SELECT smartlead_request('GET', 'campaigns/');
 SELECT smartlead_request('GET', '/campaigns/?api_key=x');
 SELECT smartlead_request('GET', '/../admin');
+-- S7: nor does a step that is encoded, in part, twice, or behind another separator, lead up.
+SELECT smartlead_request('GET', '/%2e%2e/%2e%2e/x');
+SELECT smartlead_request('GET', '/campaigns/.%2E');
+SELECT smartlead_request('GET', '/campaigns/%252e%252e/x');
+SELECT smartlead_request('GET', '/campaigns/..%2fx');
+SELECT smartlead_request('GET', '/campaigns%5c..%5cx');
+SELECT smartlead_request('GET', '/campaigns/..;v=1/x');
+SELECT smartlead_request('GET', '/campaigns/./x');
+SELECT smartlead_request('GET', '/campaigns%0d%0aHost:x');
+SELECT smartlead_request('GET', '/campaigns/%00');
+SELECT smartlead_request('GET', '/campaigns/100%');
+SELECT smartlead_request('GET', '/campaigns/100%25/...');
 SELECT smartlead_request('GET', '//elsewhere.example/');
 SELECT smartlead_request('GET', '/a b');
 SELECT smartlead_request('GET', '/campaigns/', '{"api_key": "x"}');
