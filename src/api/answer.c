@@ -13,6 +13,7 @@
 
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "api/call.h"
 #include "http/redact.h"
@@ -148,12 +149,42 @@ sl_problem_unknown_outcome(const SlRequest *request, char *detail)
 				"was done before you call again."));
 }
 
+static SlProblem *
+throttled(const SlRequest *request, char *detail)
+{
+	return problem(SL_ERRCODE_THROTTLED,
+				   psprintf("Smartlead's rate limit for connection \"%s\" is used up",
+							request->connection->name),
+				   detail,
+				   psprintf("Other programs may use the same key. Lower the option "
+							"\"rate_limit\" of server %s, or try again later.",
+							quote_identifier(request->connection->name)));
+}
+
+/* When it is worth another try, if that is longer than the call itself would have waited. */
+static void
+hint_at_wait(SlProblem *made, const SlConnection *connection, const SlResponse *response)
+{
+	TimestampTz at = GetCurrentTimestamp() + response->retry_after * USECS_PER_SEC;
+
+	if (!sl_wait_is_too_long(connection, response) ||
+		(made->sqlstate != SL_ERRCODE_THROTTLED && made->sqlstate != SL_ERRCODE_UNAVAILABLE))
+		return;
+	made->hint =
+		psprintf("Try again in %d s, at %s, as Smartlead asks: a call waits no longer than the "
+				 "option \"max_wait\" of server %s (%d ms).",
+				 response->retry_after, timestamptz_to_str(at), quote_identifier(connection->name),
+				 connection->max_wait_ms);
+}
+
 /* There was no answer. */
 static SlProblem *
 transport_problem(const SlRequest *request, const SlResponse *response)
 {
 	char *detail = pstrdup(response->problem != NULL ? response->problem : "No answer came.");
 
+	if (response->outcome == SL_HELD_BACK)
+		return throttled(request, detail);
 	if (response->outcome != SL_NOT_SENT && !request->repeatable)
 		return sl_problem_unknown_outcome(request, detail);
 	switch (response->outcome)
@@ -224,13 +255,7 @@ status_problem(const SlRequest *request, int status, char *detail)
 			return problem(SL_ERRCODE_REFUSED, psprintf("Smartlead refused \"%s\"", endpoint),
 						   detail, NULL);
 		case 429:
-			return problem(SL_ERRCODE_THROTTLED,
-						   psprintf("Smartlead's rate limit for connection \"%s\" is used up",
-									request->connection->name),
-						   detail,
-						   psprintf("Other programs may use the same key. Lower the option "
-									"\"rate_limit\" of server %s, or try again later.",
-									quote_identifier(request->connection->name)));
+			return throttled(request, detail);
 		default:
 			break;
 	}
@@ -371,6 +396,7 @@ sl_answer_read(const SlRequest *request, SlKind kind, bool has_passwords,
 	if (response->outcome != SL_ANSWERED)
 	{
 		answer->problem = transport_problem(request, response);
+		hint_at_wait(answer->problem, request->connection, response);
 		return answer;
 	}
 	if (!is_blank(answer->text) && !is_markup(answer->text))
@@ -391,6 +417,7 @@ sl_answer_read(const SlRequest *request, SlKind kind, bool has_passwords,
 		else
 			answer->problem = status_problem(request, response->status, detail);
 		answer->problem->said = said;
+		hint_at_wait(answer->problem, request->connection, response);
 	}
 
 	/* Deleted by an attempt whose answer never came: what is not found now was found then. */

@@ -28,6 +28,7 @@
 
 #define DEFAULT_TIMEOUT_MS 30000
 #define DEFAULT_CONNECT_TIMEOUT_MS 10000
+#define DEFAULT_MAX_WAIT_MS 600000
 #define DEFAULT_MAX_RETRIES 4
 #define DEFAULT_FETCH_CONCURRENCY 8
 #define DEFAULT_RATE_LIMIT "60/60s, 10/1s"
@@ -177,6 +178,7 @@ sl_connection_resolve(const char *name, Oid user)
 	connection->base_url = SL_DEFAULT_BASE_URL;
 	connection->timeout_ms = DEFAULT_TIMEOUT_MS;
 	connection->connect_timeout_ms = DEFAULT_CONNECT_TIMEOUT_MS;
+	connection->max_wait_ms = DEFAULT_MAX_WAIT_MS;
 	connection->max_retries = DEFAULT_MAX_RETRIES;
 	connection->fetch_concurrency = DEFAULT_FETCH_CONCURRENCY;
 	sl_rate_parse(DEFAULT_RATE_LIMIT, &connection->rate_limit, &unused);

@@ -24,6 +24,7 @@ typedef struct SlConnection
 	char	   *ca_file;			/* or NULL: the system's */
 	int			timeout_ms;			/* of one request, from its sending on */
 	int			connect_timeout_ms; /* of that, for connecting */
+	int			max_wait_ms;		/* how long the service may make a session wait at once */
 	int			max_retries;
 	int			fetch_concurrency; /* pages under way at once in a listing */
 	SlRateLimit rate_limit;
@@ -32,7 +33,8 @@ typedef struct SlConnection
 
 /*
  * The connection called "name" or, when that is NULL, the setting smartlead.connection or else the
- * only server that the user may use. Palloc'd in the current context. Throws when there is none,
+ * only server on which the user has a mapping of its own, or else the only one that it may use; servers
+ * that other ordinary roles own are left out of account there. Palloc'd in the current context. Throws when there is none,
  * when the user lacks USAGE on the server, or when no user mapping gives an API key.
  */
 extern SlConnection *sl_connection_resolve(const char *name, Oid user);

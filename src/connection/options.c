@@ -37,6 +37,7 @@ typedef struct Option
 static bool read_base_url(const char *value, SlConnection *connection, const char **why);
 static bool read_timeout(const char *value, SlConnection *connection, const char **why);
 static bool read_connect_timeout(const char *value, SlConnection *connection, const char **why);
+static bool read_max_wait(const char *value, SlConnection *connection, const char **why);
 static bool read_max_retries(const char *value, SlConnection *connection, const char **why);
 static bool read_rate_limit(const char *value, SlConnection *connection, const char **why);
 static bool read_fetch_concurrency(const char *value, SlConnection *connection, const char **why);
@@ -48,6 +49,7 @@ static const Option options_table[] = {
 	{"timeout", ForeignServerRelationId, read_timeout},
 	{"connect_timeout", ForeignServerRelationId, read_connect_timeout},
 	{"max_retries", ForeignServerRelationId, read_max_retries},
+	{"max_wait", ForeignServerRelationId, read_max_wait},
 	{"rate_limit", ForeignServerRelationId, read_rate_limit},
 	{"fetch_concurrency", ForeignServerRelationId, read_fetch_concurrency},
 	{"ca_file", ForeignServerRelationId, read_ca_file},
@@ -250,6 +252,16 @@ static bool
 read_connect_timeout(const char *value, SlConnection *connection, const char **why)
 {
 	return read_milliseconds(value, &connection->connect_timeout_ms, why);
+}
+
+static bool
+read_max_wait(const char *value, SlConnection *connection, const char **why)
+{
+	if (parse_int(value, &connection->max_wait_ms, GUC_UNIT_MS, NULL) &&
+		connection->max_wait_ms >= 0 && connection->max_wait_ms <= 3600 * 1000)
+		return true;
+	*why = "It must be a time from 0 to 1h; a number without a unit is taken as milliseconds.";
+	return false;
 }
 
 static bool

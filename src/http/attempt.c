@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "storage/fd.h"
-#include "utils/timestamp.h"
 
+#include "http/clock.h"
 #include "http/redact.h"
 #include "http/transfer.h"
 #include "json/json.h"
@@ -76,18 +76,43 @@ on_body(char *data, size_t size, size_t count, void *arg)
 	return length;
 }
 
-/* Reads a header's number if the line is that header. */
-static void
-read_number_header(const char *line, size_t length, const char *name, int64 *value)
+/* A header's value, cut to the buffer, if the line is that header. A line ends without a NUL. */
+static bool
+read_header(const char *line, size_t length, const char *name, char *value, size_t size)
 {
 	size_t name_length = strlen(name);
-	char   digits[24];
 
 	if (length <= name_length || line[name_length] != ':' ||
 		pg_strncasecmp(line, name, name_length) != 0)
+		return false;
+	length = Min(length - name_length - 1, size - 1);
+	memcpy(value, line + name_length + 1, length);
+	value[length] = '\0';
+	return true;
+}
+
+static void
+read_number_header(const char *line, size_t length, const char *name, int64 *value)
+{
+	char digits[24];
+
+	if (read_header(line, length, name, digits, sizeof(digits)))
+		*value = strtoll(digits, NULL, 10);
+}
+
+/* Seconds, or a date. Not by CURLINFO_RETRY_AFTER, which newer libcurls bound to six hours. */
+static void
+read_retry_after(const char *line, size_t length, int64 *seconds)
+{
+	char   value[64];
+	char  *end;
+	time_t date;
+
+	if (!read_header(line, length, "retry-after", value, sizeof(value)))
 		return;
-	strlcpy(digits, line + name_length + 1, Min(sizeof(digits), length - name_length));
-	*value = strtoll(digits, NULL, 10);
+	*seconds = strtoll(value, &end, 10);
+	if (end == value && (date = curl_getdate(value, NULL)) != -1)
+		*seconds = date - time(NULL);
 }
 
 static size_t
@@ -100,6 +125,7 @@ on_header(char *line, size_t size, size_t count, void *arg)
 	read_number_header(line, length, "x-ratelimit-limit", &transfer->rate.limit);
 	read_number_header(line, length, "x-ratelimit-remaining", &transfer->rate.remaining);
 	read_number_header(line, length, "x-ratelimit-reset", &transfer->rate.reset);
+	read_retry_after(line, length, &transfer->retry_after);
 	return length;
 }
 
@@ -110,7 +136,7 @@ on_send(void *arg, char *to, char *from, int to_port, int from_port)
 {
 	SlTransfer *transfer = arg;
 
-	transfer->sent_at = GetCurrentTimestamp();
+	transfer->sent_at = sl_clock_now();
 	return CURL_PREREQFUNC_OK;
 }
 #endif
@@ -273,6 +299,7 @@ sl_attempt_prepare(SlTransfer *transfer)
 	transfer->error[0] = '\0';
 	transfer->sent_at = 0;
 	transfer->answered = false;
+	transfer->retry_after = -1;
 	transfer->rate.limit = transfer->rate.remaining = transfer->rate.reset = -1;
 	transfer->easy = curl_easy_init();
 	ok = transfer->easy != NULL && set_request(transfer) && set_limits_and_security(transfer) &&
@@ -306,7 +333,7 @@ sl_attempt_was_sent(SlTransfer *transfer)
  * libcurl keeps the time limits by itself, and knows best what it was about when one was reached. Ours
  * comes a little later, for versions that forget: with some, a request waits for ever.
  */
-TimestampTz
+SlInstant
 sl_attempt_deadline(SlTransfer *transfer)
 {
 	const SlConnection *connection = transfer->request.connection;
@@ -314,7 +341,7 @@ sl_attempt_deadline(SlTransfer *transfer)
 
 	if (!sl_attempt_was_sent(transfer))
 		limit = Min(limit, connection->connect_timeout_ms);
-	return TimestampTzPlusMilliseconds(transfer->granted_at, (int64) limit + LIBRARY_GRACE_MS);
+	return sl_clock_after(transfer->granted_at, (int64) limit + LIBRARY_GRACE_MS);
 }
 
 /* In which phase a time limit was hit, in words that tell what to look at. */
@@ -387,7 +414,7 @@ count_attempt(SlTransfer *transfer)
 	transfer->bytes_sent += request_size;
 	sl_rate_done(&transfer->ticket,
 				 sl_attempt_was_sent(transfer) ? transfer->sent_at : transfer->granted_at,
-				 GetCurrentTimestamp());
+				 sl_clock_now());
 }
 
 /* More than an hour in a body is believed to be something else: a time, or milliseconds. */
@@ -413,7 +440,6 @@ sl_attempt_read(SlTransfer *transfer, CURLcode code)
 	MemoryContext caller = MemoryContextSwitchTo(transfer->context);
 	SlResponse	 *response = &transfer->response;
 	long		  status = 0;
-	curl_off_t	  retry_after = 0;
 
 	response->attempts++;
 	response->status = 0;
@@ -423,10 +449,10 @@ sl_attempt_read(SlTransfer *transfer, CURLcode code)
 	if (code == CURLE_OK)
 	{
 		curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
-		curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER, &retry_after);
 		response->outcome = SL_ANSWERED;
 		response->status = (int) status;
-		response->retry_after = retry_after > 0 ? (int) Min(retry_after, INT_MAX) : -1;
+		response->retry_after =
+			transfer->retry_after > 0 ? (int) Min(transfer->retry_after, INT_MAX) : -1;
 		response->body = transfer->body != NULL ? transfer->body : "";
 		response->body_length = transfer->body_length;
 		if (status == 429 && response->retry_after < 0)

@@ -15,7 +15,6 @@
 
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
-#include "utils/timestamp.h"
 
 #include "http/ratelimit.h"
 
@@ -36,6 +35,13 @@
 
 /* For that long around the moment when a session may go, its place is kept from the dispatcher. */
 #define RESERVATION (50 * INT64CONST(1000))
+
+/*
+ * Sessions go before the dispatcher, but not for ever: when they have taken so many places for which
+ * it waited, the next one is its. It is waited for so long, since it may have given up waiting.
+ */
+#define PLACES_BEFORE_BACKGROUND 3
+#define BACKGROUND_PATIENCE (500 * INT64CONST(1000))
 
 /*
  * The ring is in the order of the grants, but an entry's time is when its request was sent, which
@@ -65,28 +71,30 @@ typedef struct Foreign
 {
 	SlRateWindow window;
 	int32		 count;
-	TimestampTz	 until;
+	SlInstant	 until;
 } Foreign;
 
 /* A session that was refused, and the moment for which it was told to ask again. */
 typedef struct Waiter
 {
-	int			pid;
-	TimestampTz at;
+	int		  pid;
+	SlInstant at;
 } Waiter;
 
 typedef struct Slot
 {
-	bool		used;
-	uint8		key_hash[SL_KEY_HASH_LENGTH];
-	uint64		first; /* sequence of this key's first entry; a slot's sequences never start anew */
-	uint64		next;
-	TimestampTz seen;	 /* when the slot was last looked at */
-	TimestampTz last;	 /* the latest time of any entry */
-	int64		longest; /* the longest window asked for, margin included */
-	TimestampTz blocked_until;
-	Foreign		foreign[SL_RATE_MAX_WINDOWS];
-	Waiter		waiters[MAX_WAITERS];
+	bool	  used;
+	uint8	  key_hash[SL_KEY_HASH_LENGTH];
+	uint64	  first; /* sequence of this key's first entry; a slot's sequences never start anew */
+	uint64	  next;
+	SlInstant seen;	   /* when the slot was last looked at */
+	SlInstant last;	   /* the latest time of any entry */
+	int64	  longest; /* the longest window asked for, margin included */
+	SlInstant blocked_until;
+	Foreign	  foreign[SL_RATE_MAX_WINDOWS];
+	Waiter	  waiters[MAX_WAITERS];
+	SlInstant background_at; /* when the dispatcher was told to ask again; 0: it doesn't wait */
+	int		  passed_over;	 /* places that sessions have taken since it waits */
 } Slot;
 
 typedef int64 Ring[SL_RATE_MAX_COUNT];
@@ -106,11 +114,11 @@ static Ring			local_rings[LOCAL_SLOTS];
 /* A slot that is ours to look at, until release(). */
 typedef struct Access
 {
-	bool		shared;
-	int			number; /* local slots are numbered after the shared ones */
-	Slot	   *slot;
-	int64	   *ring;
-	TimestampTz now;
+	bool	  shared;
+	int		  number; /* local slots are numbered after the shared ones */
+	Slot	 *slot;
+	int64	 *ring;
+	SlInstant now;
 } Access;
 
 Size
@@ -166,28 +174,8 @@ oldest_sequence(const Slot *slot)
 	return slot->first;
 }
 
-/*
- * The clock was set back. All that the slot knows moves with it, else it would stay in force for as
- * long as the clock takes to come back to where it was.
- */
-static void
-move_back(Access *access, int64 step)
-{
-	Slot *slot = access->slot;
-
-	step += step & UNDER_WAY; /* even, to leave the mark alone */
-	for (uint64 s = oldest_sequence(slot); s < slot->next; s++)
-		access->ring[s % SL_RATE_MAX_COUNT] -= step;
-	for (int i = 0; i < SL_RATE_MAX_WINDOWS; i++)
-		slot->foreign[i].until -= step;
-	for (int i = 0; i < MAX_WAITERS; i++)
-		slot->waiters[i].at -= step;
-	slot->last -= step;
-	slot->blocked_until -= step;
-}
-
 static Access
-access_slot(bool is_shared, int i, TimestampTz now)
+access_slot(bool is_shared, int i, SlInstant now)
 {
 	Access access;
 
@@ -196,8 +184,6 @@ access_slot(bool is_shared, int i, TimestampTz now)
 	access.slot = is_shared ? &shared->slots[i] : &local_slots[i];
 	access.ring = is_shared ? shared->rings[i] : local_rings[i];
 	access.now = now;
-	if (access.slot->used && now < access.slot->seen)
-		move_back(&access, access.slot->seen - now);
 	access.slot->seen = now;
 	return access;
 }
@@ -222,7 +208,7 @@ find_slot(const Slot *slots, int n_slots, const uint8 *key_hash)
 
 /* Does the slot still say anything about what its key may do? */
 static bool
-in_force(const Slot *slot, TimestampTz now)
+in_force(const Slot *slot, SlInstant now)
 {
 	if (!slot->used)
 		return false;
@@ -238,7 +224,7 @@ in_force(const Slot *slot, TimestampTz now)
 
 /* A slot for a key that has none: the one not looked at for longest. -1: all are in force. */
 static int
-make_slot(Slot *slots, int n_slots, const uint8 *key_hash, TimestampTz now, bool force)
+make_slot(Slot *slots, int n_slots, const uint8 *key_hash, SlInstant now, bool force)
 {
 	int	   victim = -1;
 	Slot  *slot;
@@ -281,19 +267,19 @@ warn_about_local_slot(void)
 static Access
 access_key(const uint8 *key_hash)
 {
-	TimestampTz now;
-	int			i;
+	SlInstant now;
+	int		  i;
 
 	/* A key that began with a slot of our own stays there while that is in force. */
 	i = find_slot(local_slots, LOCAL_SLOTS, key_hash);
-	now = GetCurrentTimestamp();
+	now = sl_clock_now();
 	if (i >= 0 && (!shared || in_force(&local_slots[i], now)))
 		return access_slot(false, i, now);
 
 	if (shared)
 	{
 		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-		now = GetCurrentTimestamp();
+		now = sl_clock_now();
 		i = find_slot(shared->slots, SHARED_SLOTS, key_hash);
 		if (i < 0)
 			i = make_slot(shared->slots, SHARED_SLOTS, key_hash, now, false);
@@ -314,13 +300,13 @@ access_key(const uint8 *key_hash)
  * granted at most "uncertainty" before. *oldest: when, at the earliest, the first of them did.
  */
 static int
-count_since(const Access *access, TimestampTz since, int64 uncertainty, TimestampTz *oldest)
+count_since(const Access *access, SlInstant since, int64 uncertainty, SlInstant *oldest)
 {
 	const Slot *slot = access->slot;
 	uint64		stop = oldest_sequence(slot);
 	int			count = 0;
 
-	*oldest = DT_NOEND;
+	*oldest = SL_INSTANT_NEVER;
 	for (uint64 s = slot->next; s > stop; s--)
 	{
 		int64 entry = access->ring[(s - 1) % SL_RATE_MAX_COUNT];
@@ -350,7 +336,7 @@ same_window(const SlRateWindow *a, const SlRateWindow *b)
 
 /* What others take of a window, and until when we believe that. */
 static int
-count_foreign(const Access *access, const SlRateWindow *window, TimestampTz *until)
+count_foreign(const Access *access, const SlRateWindow *window, SlInstant *until)
 {
 	for (int i = 0; i < SL_RATE_MAX_WINDOWS; i++)
 	{
@@ -362,22 +348,37 @@ count_foreign(const Access *access, const SlRateWindow *window, TimestampTz *unt
 			return foreign->count;
 		}
 	}
-	*until = DT_NOEND;
+	*until = SL_INSTANT_NEVER;
 	return 0;
 }
 
 static bool
-is_waiting(const Waiter *waiter, TimestampTz now)
+is_waiting(const Waiter *waiter, SlInstant now)
 {
 	return now >= waiter->at - RESERVATION && now < waiter->at + RESERVATION;
 }
 
+/* Does the dispatcher still wait for a place, as far as can be told? */
+static bool
+background_waits(const Access *access)
+{
+	return access->now < access->slot->background_at + BACKGROUND_PATIENCE;
+}
+
+/* Is the place that is free now the dispatcher's, which may come for it any moment? */
+static bool
+is_background_turn(const Access *access)
+{
+	return access->slot->passed_over >= PLACES_BEFORE_BACKGROUND && background_waits(access) &&
+		   access->now >= access->slot->background_at - BACKGROUND_PATIENCE;
+}
+
 /* Room for the dispatcher is what the sessions that are due now leave. Returns when it may be. */
-static TimestampTz
+static SlInstant
 background_turn(const Access *access, int room)
 {
-	TimestampTz turn = DT_NOEND;
-	int			waiting = 0;
+	SlInstant turn = SL_INSTANT_NEVER;
+	int		  waiting = 0;
 
 	for (int i = 0; i < MAX_WAITERS; i++)
 	{
@@ -389,39 +390,42 @@ background_turn(const Access *access, int room)
 			turn = Min(turn, waiter->at + RESERVATION);
 		}
 	}
-	return room > waiting ? access->now : turn;
+	return room > waiting || access->slot->passed_over >= PLACES_BEFORE_BACKGROUND ? access->now
+																				   : turn;
 }
 
 /* The earliest moment at which a request may be granted: now, or when it is worth asking again. */
-static TimestampTz
+static SlInstant
 earliest_grant(const Access *access, const SlRateLimit *limit, SlRatePriority priority)
 {
-	TimestampTz at = Max(access->now, access->slot->blocked_until);
-	int			room = PG_INT32_MAX;
+	SlInstant at = Max(access->now, access->slot->blocked_until);
+	int		  room = PG_INT32_MAX;
 
 	for (int i = 0; i < limit->n_windows; i++)
 	{
 		const SlRateWindow *window = &limit->window[i];
 		int64				span = span_of(window);
-		TimestampTz			oldest;
-		TimestampTz			until;
+		SlInstant			oldest;
+		SlInstant			until;
 		int					free;
 
 		free = window->count -
 			   count_since(access, access->now - span, uncertainty_of(window), &oldest) -
 			   count_foreign(access, window, &until);
 		if (free <= 0)
-			at = Max(at, oldest == DT_NOEND ? until : Min(oldest + span, until));
+			at = Max(at, oldest == SL_INSTANT_NEVER ? until : Min(oldest + span, until));
 		room = Min(room, free);
 	}
-	if (at > access->now || priority == SL_RATE_INTERACTIVE)
+	if (at > access->now)
 		return at;
-	return background_turn(access, room);
+	if (priority == SL_RATE_BACKGROUND)
+		return background_turn(access, room);
+	return room == 1 && is_background_turn(access) ? access->now + RESERVATION : at;
 }
 
 /* Remembers that this session waits for a place at "at"; 0: that it waits no more. */
 static void
-note_waiter(const Access *access, TimestampTz at)
+note_waiter(const Access *access, SlInstant at)
 {
 	Waiter *waiters = access->slot->waiters;
 	int		chosen = 0;
@@ -443,6 +447,25 @@ note_waiter(const Access *access, TimestampTz at)
 	}
 }
 
+/* Keeps account of who goes before whom. */
+static void
+note_turn(const Access *access, SlRatePriority priority, SlInstant at)
+{
+	Slot *slot = access->slot;
+	bool  granted = at <= access->now;
+
+	if (priority == SL_RATE_INTERACTIVE)
+	{
+		note_waiter(access, granted ? 0 : at);
+		if (granted)
+			slot->passed_over = background_waits(access) ? slot->passed_over + 1 : 0;
+		return;
+	}
+	slot->background_at = granted ? 0 : at;
+	if (granted)
+		slot->passed_over = 0;
+}
+
 static void
 grant(const Access *access, const SlRateLimit *limit, SlRateTicket *ticket)
 {
@@ -460,15 +483,14 @@ long
 sl_rate_acquire(const uint8 *key_hash, const SlRateLimit *limit, SlRatePriority priority,
 				SlRateTicket *ticket)
 {
-	Access		access = access_key(key_hash);
-	TimestampTz at = earliest_grant(&access, limit, priority);
+	Access	  access = access_key(key_hash);
+	SlInstant at = earliest_grant(&access, limit, priority);
 
 	ticket->slot = -1;
 	ticket->sequence = 0;
 	if (at <= access.now)
 		grant(&access, limit, ticket);
-	if (priority == SL_RATE_INTERACTIVE)
-		note_waiter(&access, at <= access.now ? 0 : at);
+	note_turn(&access, priority, at);
 	release(&access);
 
 	if (at <= access.now)
@@ -477,7 +499,7 @@ sl_rate_acquire(const uint8 *key_hash, const SlRateLimit *limit, SlRatePriority 
 }
 
 void
-sl_rate_done(const SlRateTicket *ticket, TimestampTz sent, TimestampTz answered)
+sl_rate_done(const SlRateTicket *ticket, SlInstant sent, SlInstant answered)
 {
 	bool   is_shared = ticket->slot < SHARED_SLOTS;
 	Access access;
@@ -487,13 +509,13 @@ sl_rate_done(const SlRateTicket *ticket, TimestampTz sent, TimestampTz answered)
 	if (is_shared)
 		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	access = access_slot(is_shared, is_shared ? ticket->slot : ticket->slot - SHARED_SLOTS,
-						 GetCurrentTimestamp());
+						 sl_clock_now());
 
 	/* The slot may have gone to another key, or the ring round, since the request was granted. */
 	if (ticket->sequence >= oldest_sequence(access.slot) && ticket->sequence < access.slot->next)
 	{
-		int64	   *entry = &access.ring[ticket->sequence % SL_RATE_MAX_COUNT];
-		TimestampTz arrival = Min(Min(answered, sent + ARRIVAL_LAG), access.now);
+		int64	 *entry = &access.ring[ticket->sequence % SL_RATE_MAX_COUNT];
+		SlInstant arrival = Min(Min(answered, sent + ARRIVAL_LAG), access.now);
 
 		*entry = (Max(*entry, arrival) + UNDER_WAY) & ~UNDER_WAY;
 		access.slot->last = Max(access.slot->last, *entry);
@@ -518,12 +540,12 @@ window_with_count(const SlRateLimit *limit, int64 count)
 }
 
 static void
-learn_foreign(const Access *access, const SlRateWindow *window, int64 used, TimestampTz sent)
+learn_foreign(const Access *access, const SlRateWindow *window, int64 used, SlInstant sent)
 {
-	TimestampTz oldest;
-	int64		foreign_count;
-	int			chosen = 0;
-	Foreign	   *foreign = access->slot->foreign;
+	SlInstant oldest;
+	int64	  foreign_count;
+	int		  chosen = 0;
+	Foreign	 *foreign = access->slot->foreign;
 
 	/*
 	 * The service said so at some time since the request was sent. Of our own requests it cannot
@@ -557,7 +579,7 @@ learn_foreign(const Access *access, const SlRateWindow *window, int64 used, Time
 
 void
 sl_rate_learn(const uint8 *key_hash, const SlRateLimit *limit, const SlRateHeaders *headers,
-			  TimestampTz sent)
+			  SlInstant sent)
 {
 	const SlRateWindow *window = window_with_count(limit, headers->limit);
 	Access				access;
@@ -572,21 +594,31 @@ sl_rate_learn(const uint8 *key_hash, const SlRateLimit *limit, const SlRateHeade
 		learn_foreign(&access, window, headers->limit - headers->remaining, sent);
 	else
 	{
-		int64 left = headers->reset - timestamptz_to_time_t(access.now);
+		int64 left = headers->reset - (int64) time(NULL);
 
 		if (left > 0 && left < MAX_LEARNT_BLOCK / USECS_PER_SEC)
 			access.slot->blocked_until =
-				Max(access.slot->blocked_until, time_t_to_timestamptz(headers->reset));
+				Max(access.slot->blocked_until, access.now + left * USECS_PER_SEC);
 	}
 	release(&access);
 }
 
 void
-sl_rate_block(const uint8 *key_hash, TimestampTz until)
+sl_rate_block(const uint8 *key_hash, int64 ms)
 {
-	Access access = access_key(key_hash);
+	Access	  access = access_key(key_hash);
+	SlInstant until = access.now + Min(ms, MAX_LEARNT_BLOCK / 1000) * 1000;
 
-	until = Min(until, access.now + MAX_LEARNT_BLOCK);
 	access.slot->blocked_until = Max(access.slot->blocked_until, until);
 	release(&access);
+}
+
+int64
+sl_rate_blocked(const uint8 *key_hash)
+{
+	Access access = access_key(key_hash);
+	int64  left = access.slot->blocked_until - access.now;
+
+	release(&access);
+	return Max(left, 0) / 1000;
 }

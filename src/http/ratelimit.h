@@ -9,7 +9,7 @@
 
 #include "smartlead.h"
 
-#include "datatype/timestamp.h"
+#include "http/clock.h"
 
 #define SL_RATE_MAX_WINDOWS 4
 #define SL_RATE_MAX_COUNT 10000
@@ -62,17 +62,20 @@ extern long sl_rate_acquire(const uint8 *key_hash, const SlRateLimit *limit,
 							SlRatePriority priority, SlRateTicket *ticket);
 
 /* The granted request was sent at "sent" and answered at "answered". */
-extern void sl_rate_done(const SlRateTicket *ticket, TimestampTz sent, TimestampTz answered);
+extern void sl_rate_done(const SlRateTicket *ticket, SlInstant sent, SlInstant answered);
 
 /*
  * The service counts otherwise than we do: learn from what it said in the answer to a request that
  * was sent at "sent". What it says may be as old as that.
  */
 extern void sl_rate_learn(const uint8 *key_hash, const SlRateLimit *limit,
-						  const SlRateHeaders *headers, TimestampTz sent);
+						  const SlRateHeaders *headers, SlInstant sent);
 
-/* The service refused (429): nobody may send with this key before "until". */
-extern void sl_rate_block(const uint8 *key_hash, TimestampTz until);
+/* The service refused (429): nobody may send with this key for so many milliseconds, or an hour. */
+extern void sl_rate_block(const uint8 *key_hash, int64 ms);
+
+/* For how many milliseconds the service refuses the key, as far as it said; 0: it doesn't. */
+extern int64 sl_rate_blocked(const uint8 *key_hash);
 
 extern Size sl_rate_shmem_size(void);
 extern void sl_rate_shmem_startup(void);

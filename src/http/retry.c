@@ -10,8 +10,6 @@
  */
 #include "smartlead.h"
 
-#include "utils/timestamp.h"
-
 #include "http/transfer.h"
 
 #define FIRST_BACKOFF_MS 250
@@ -29,16 +27,15 @@ backoff(int attempts, long first)
 }
 
 /* The service refused for now: everybody with this key waits as long as it says. */
-static long
+static int64
 throttled_delay(SlTransfer *transfer)
 {
 	const SlResponse *response = &transfer->response;
-	long			  delay = response->retry_after >= 0
-								  ? response->retry_after * 1000L
+	int64			  delay = response->retry_after >= 0
+								  ? response->retry_after * INT64CONST(1000)
 								  : backoff(response->attempts, FIRST_THROTTLED_BACKOFF_MS);
 
-	sl_rate_block(transfer->request.connection->key_hash,
-				  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay));
+	sl_rate_block(transfer->request.connection->key_hash, delay);
 	return delay;
 }
 
@@ -61,15 +58,34 @@ answer_is_transient(const SlTransfer *transfer)
 	}
 }
 
-/* A certificate that is not trusted won't be in a second either. */
+/* What may be well in a second, on the way to a connection: a certificate that is not trusted won't. */
+static bool
+is_connect_failure(CURLcode code)
+{
+	switch (code)
+	{
+		case CURLE_COULDNT_CONNECT:
+		case CURLE_COULDNT_RESOLVE_HOST:
+		case CURLE_COULDNT_RESOLVE_PROXY:
+		case CURLE_OPERATION_TIMEDOUT:
+		/* The other side, or what stands between, ended the TLS handshake. */
+		case CURLE_SSL_CONNECT_ERROR:
+		case CURLE_SEND_ERROR:
+		case CURLE_RECV_ERROR:
+		case CURLE_GOT_NOTHING:
+			return true;
+		default:
+			return false;
+	}
+}
+
 static bool
 failure_is_transient(const SlTransfer *transfer, CURLcode code)
 {
 	switch (transfer->response.outcome)
 	{
 		case SL_NOT_SENT:
-			return code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
-				   code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_OPERATION_TIMEDOUT;
+			return is_connect_failure(code);
 		case SL_BROKEN:
 			return transfer->request.repeatable;
 		default:
@@ -77,24 +93,31 @@ failure_is_transient(const SlTransfer *transfer, CURLcode code)
 	}
 }
 
-long
+bool
+sl_wait_is_too_long(const SlConnection *connection, const SlResponse *response)
+{
+	return response->retry_after * INT64CONST(1000) > connection->max_wait_ms;
+}
+
+int64
 sl_retry_delay(SlTransfer *transfer, CURLcode code)
 {
 	const SlResponse *response = &transfer->response;
 	bool			  answered = response->outcome == SL_ANSWERED;
+	bool			  refused = answered && response->status == 429;
+	int64			  delay;
 
-	if (answered && response->status == 429)
-	{
-		long delay = throttled_delay(transfer);
-
-		return transfer->retries_left > 0 ? delay : -1;
-	}
-	if (transfer->retries_left <= 0 ||
-		!(answered ? answer_is_transient(transfer) : failure_is_transient(transfer, code)))
+	if (refused)
+		delay = throttled_delay(transfer);
+	else if (!(answered ? answer_is_transient(transfer) : failure_is_transient(transfer, code)))
 		return -1;
-	if (answered || response->outcome == SL_BROKEN)
+	else if (response->retry_after >= 0)
+		delay = response->retry_after * INT64CONST(1000);
+	else
+		delay = backoff(response->attempts, FIRST_BACKOFF_MS);
+	if (transfer->retries_left <= 0 || sl_wait_is_too_long(transfer->request.connection, response))
+		return -1;
+	if (!refused && response->outcome != SL_NOT_SENT)
 		transfer->response.in_doubt = true;
-	if (response->retry_after >= 0)
-		return response->retry_after * 1000L;
-	return backoff(response->attempts, FIRST_BACKOFF_MS);
+	return delay;
 }

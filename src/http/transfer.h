@@ -13,6 +13,7 @@
 
 #include <curl/curl.h>
 
+#include "http/clock.h"
 #include "http/transport.h"
 
 typedef enum SlTransferState
@@ -30,7 +31,7 @@ struct SlTransfer
 	SlRequest			  request;
 	SlResponse			  response;
 	SlTransferState		  state;
-	TimestampTz			  wake_at;
+	SlInstant			  wake_at;
 	int					  retries_left;
 
 	/* The attempt under way; libcurl's and ours, in malloc's memory. */
@@ -43,17 +44,18 @@ struct SlTransfer
 	bool			   body_too_large;
 	bool			   out_of_memory;
 	SlRateHeaders	   rate;
+	int64			   retry_after; /* seconds, from the header; -1: not there */
 	SlRateTicket	   ticket;
-	TimestampTz		   granted_at;
-	TimestampTz		   sent_at;	 /* 0: not yet; sl_attempt_was_sent() knows for all libraries */
+	SlInstant		   granted_at;
+	SlInstant		   sent_at;	 /* 0: not yet; sl_attempt_was_sent() knows for all libraries */
 	bool			   answered; /* a part of the answer has come */
 
 	/* For the statistics. */
-	TimestampTz throttled_since; /* 0: not waiting for the limiter */
-	int64		throttled_us;
-	int64		latency_us;
-	int64		bytes_sent;
-	int64		bytes_received;
+	SlInstant throttled_since; /* 0: not waiting for the limiter */
+	int64	  throttled_us;
+	int64	  latency_us;
+	int64	  bytes_sent;
+	int64	  bytes_received;
 };
 
 /* attempt.c: one attempt as a libcurl handle. False, with the response's problem set: can't be. */
@@ -63,13 +65,13 @@ extern bool sl_attempt_prepare(SlTransfer *transfer);
 extern bool sl_attempt_was_sent(SlTransfer *transfer);
 
 /* When the attempt under way has taken longer than it may. */
-extern TimestampTz sl_attempt_deadline(SlTransfer *transfer);
+extern SlInstant sl_attempt_deadline(SlTransfer *transfer);
 
 extern void sl_attempt_read(SlTransfer *transfer, CURLcode code);
 extern void sl_attempt_clear(SlTransfer *transfer);
 
 /* retry.c: the wait in milliseconds before another attempt, or -1 when there shall be none. */
-extern long sl_retry_delay(SlTransfer *transfer, CURLcode code);
+extern int64 sl_retry_delay(SlTransfer *transfer, CURLcode code);
 
 /* transport.c: smartlead.max_response_size */
 extern int sl_max_response_size_kb;

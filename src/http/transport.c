@@ -15,8 +15,8 @@
 
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
+#include "http/clock.h"
 #include "http/transfer.h"
 #include "http/transport.h"
 #include "stats/stats.h"
@@ -37,7 +37,7 @@ static CURLM		*multi = NULL;
 static dlist_head	 transfers = DLIST_STATIC_INIT(transfers); /* those not done */
 static WatchedSocket sockets[MAX_SOCKETS];
 static int			 n_sockets = 0;
-static TimestampTz	 curl_deadline = 0; /* 0: libcurl waits for nothing but sockets */
+static SlInstant	 curl_deadline = 0; /* 0: libcurl waits for nothing but sockets */
 static WaitEventSet *wait_set = NULL;
 static bool			 wait_set_is_stale = true;
 static int			 done_count = 0; /* transfers that ended since the last look */
@@ -83,8 +83,7 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 static int
 on_timer(CURLM *handle, long timeout_ms, void *arg)
 {
-	curl_deadline =
-		timeout_ms < 0 ? 0 : TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+	curl_deadline = timeout_ms < 0 ? 0 : sl_clock_after(sl_clock_now(), timeout_ms);
 	return 0;
 }
 
@@ -160,9 +159,30 @@ detach(SlTransfer *transfer)
 		curl_multi_remove_handle(multi, transfer->easy);
 }
 
+/*
+ * Has the service refused the key for longer than a session waits, so that asking now is of no use?
+ * The connection's own limit is another matter: that is waited for as long as it says.
+ */
+static bool
+is_held_back(SlTransfer *transfer, long wait_ms)
+{
+	const SlRequest *request = &transfer->request;
+	int64			 blocked_ms;
+
+	if (request->priority != SL_RATE_INTERACTIVE || wait_ms <= request->connection->max_wait_ms)
+		return false;
+	blocked_ms = sl_rate_blocked(request->connection->key_hash);
+	if (blocked_ms <= request->connection->max_wait_ms)
+		return false;
+	transfer->response.outcome = SL_HELD_BACK;
+	transfer->response.problem = "It refused a request with the same API key shortly before.";
+	transfer->response.retry_after = (int) ((blocked_ms + 999) / 1000);
+	return true;
+}
+
 /* Asks the limiter and, with its leave, hands the request to libcurl. */
 static void
-try_to_start(SlTransfer *transfer, TimestampTz now)
+try_to_start(SlTransfer *transfer, SlInstant now)
 {
 	const SlRequest *request = &transfer->request;
 	long wait_ms = sl_rate_acquire(request->connection->key_hash, &request->connection->rate_limit,
@@ -170,9 +190,14 @@ try_to_start(SlTransfer *transfer, TimestampTz now)
 
 	if (wait_ms > 0)
 	{
+		if (is_held_back(transfer, wait_ms))
+		{
+			finish(transfer);
+			return;
+		}
 		if (transfer->throttled_since == 0)
 			transfer->throttled_since = now;
-		transfer->wake_at = TimestampTzPlusMilliseconds(now, wait_ms);
+		transfer->wake_at = sl_clock_after(now, wait_ms);
 		return;
 	}
 	if (transfer->throttled_since != 0)
@@ -194,7 +219,7 @@ static void
 end_attempt(SlTransfer *transfer, CURLcode code)
 {
 	const SlRequest *request = &transfer->request;
-	long			 delay;
+	int64			 delay;
 
 	detach(transfer);
 	sl_attempt_read(transfer, code);
@@ -210,8 +235,8 @@ end_attempt(SlTransfer *transfer, CURLcode code)
 	}
 	transfer->retries_left--;
 	if (transfer->response.status == 429)
-		transfer->throttled_since = GetCurrentTimestamp();
-	transfer->wake_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
+		transfer->throttled_since = sl_clock_now();
+	transfer->wake_at = sl_clock_after(sl_clock_now(), delay);
 }
 
 /* The owner's memory context goes: give back what is not in it. Must not throw. */
@@ -240,7 +265,7 @@ sl_transfer_start(const SlRequest *request)
 	transfer->context = context;
 	transfer->request = *request;
 	transfer->retries_left = request->connection->max_retries;
-	transfer->wake_at = GetCurrentTimestamp();
+	transfer->wake_at = sl_clock_now();
 	transfer->ticket.slot = -1;
 	transfer->response.body = "";
 	transfer->response.retry_after = -1;
@@ -266,7 +291,7 @@ sl_transfer_free(SlTransfer *transfer)
 /* ---- the loop ---- */
 
 static void
-start_what_is_due(TimestampTz now)
+start_what_is_due(SlInstant now)
 {
 	dlist_mutable_iter iter;
 
@@ -299,7 +324,7 @@ collect_what_ended(void)
 
 /* What libcurl should have ended, and didn't. */
 static void
-end_what_is_overdue(TimestampTz now)
+end_what_is_overdue(SlInstant now)
 {
 	dlist_mutable_iter iter;
 
@@ -315,19 +340,19 @@ end_what_is_overdue(TimestampTz now)
 static void
 run(void)
 {
-	start_what_is_due(GetCurrentTimestamp());
-	if (curl_deadline != 0 && curl_deadline <= GetCurrentTimestamp())
+	start_what_is_due(sl_clock_now());
+	if (curl_deadline != 0 && curl_deadline <= sl_clock_now())
 	{
 		curl_deadline = 0;
 		socket_action(CURL_SOCKET_TIMEOUT, 0);
 	}
 	collect_what_ended();
-	end_what_is_overdue(GetCurrentTimestamp());
+	end_what_is_overdue(sl_clock_now());
 }
 
 /* When something is to be done without a socket's or the caller's doing. */
-static TimestampTz
-next_deadline(TimestampTz deadline, bool *throttled)
+static SlInstant
+next_deadline(SlInstant deadline, bool *throttled)
 {
 	dlist_iter iter;
 
@@ -372,14 +397,17 @@ refresh_wait_set(void)
 
 /* Waits once, and tells libcurl what has happened. True: the latch was set. */
 static bool
-wait_once(TimestampTz deadline, uint32 wait_event)
+wait_once(SlInstant deadline, uint32 wait_event)
 {
-	WaitEvent	events[MAX_EVENTS];
-	TimestampTz now = GetCurrentTimestamp();
-	long timeout = deadline == DT_NOEND ? -1 : deadline <= now ? 0 : (deadline - now + 999) / 1000;
-	bool latch_set = false;
-	int	 n;
+	WaitEvent events[MAX_EVENTS];
+	SlInstant now = sl_clock_now();
+	long	  timeout = -1;
+	bool	  latch_set = false;
+	int		  n;
 
+	/* Longer than PostgreSQL can wait at once is waited for in parts. */
+	if (deadline != SL_INSTANT_NEVER)
+		timeout = deadline <= now ? 0 : (long) Min((deadline - now + 999) / 1000, INT_MAX);
 	refresh_wait_set();
 	n = WaitEventSetWait(wait_set, timeout, events, MAX_EVENTS, wait_event);
 	for (int i = 0; i < n; i++)
@@ -407,15 +435,15 @@ sl_transport_run(void)
 bool
 sl_transport_wait(long timeout_ms, uint32 wait_event)
 {
-	TimestampTz limit =
-		timeout_ms < 0 ? DT_NOEND : TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+	SlInstant limit =
+		timeout_ms < 0 ? SL_INSTANT_NEVER : sl_clock_after(sl_clock_now(), timeout_ms);
 
 	ensure_multi();
 	done_count = 0;
 	for (;;)
 	{
-		bool		throttled;
-		TimestampTz deadline;
+		bool	  throttled;
+		SlInstant deadline;
 
 		run();
 		if (done_count > 0)
@@ -425,7 +453,7 @@ sl_transport_wait(long timeout_ms, uint32 wait_event)
 								: throttled		? event_rate_limit
 												: event_request))
 			return true;
-		if (limit != DT_NOEND && GetCurrentTimestamp() >= limit)
+		if (limit != SL_INSTANT_NEVER && sl_clock_now() >= limit)
 			return false;
 	}
 }

@@ -43,9 +43,10 @@ typedef struct SlRequest
 
 typedef enum SlOutcome
 {
-	SL_PENDING,	 /* waits for the limiter, for a retry, or is under way */
-	SL_ANSWERED, /* status and body are there, whatever the status */
-	SL_NOT_SENT, /* failed before the request can have been processed */
+	SL_PENDING,	  /* waits for the limiter, for a retry, or is under way */
+	SL_ANSWERED,  /* status and body are there, whatever the status */
+	SL_NOT_SENT,  /* failed before the request can have been processed */
+	SL_HELD_BACK, /* not sent: the service refuses the key for longer than the connection waits */
 	SL_TIMED_OUT,
 	SL_TOO_LARGE,
 	SL_BROKEN /* the connection failed when the request may have been processed */
@@ -59,7 +60,7 @@ typedef struct SlResponse
 	const char *body; /* NUL-terminated; may hold anything */
 	size_t		body_length;
 	const char *problem;	 /* for a failed transfer: a sentence, without the key */
-	int			retry_after; /* seconds, with a last 429 or 503; or -1 */
+	int			retry_after; /* seconds, with a last 429 or 503, or held back; or -1 */
 	int			attempts;
 	bool		in_doubt; /* an attempt before the last may have been processed */
 } SlResponse;
@@ -67,6 +68,9 @@ typedef struct SlResponse
 typedef struct SlTransfer SlTransfer;
 
 extern SlTransfer *sl_transfer_start(const SlRequest *request);
+
+/* Did the service ask to wait for longer than the connection does, so that it wasn't asked again? */
+extern bool sl_wait_is_too_long(const SlConnection *connection, const SlResponse *response);
 
 /* Waits, interruptibly, until the transfer is done. Throws only for interrupts. */
 extern const SlResponse *sl_transfer_wait(SlTransfer *transfer);

@@ -21,6 +21,7 @@ CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (timeout '0');
 CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (timeout 'soon');
 CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (connect_timeout '2h');
 CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (max_retries '-1');
+CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (max_wait '2h');
 CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (fetch_concurrency '33');
 CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (rate_limit 'a lot');
 CREATE SERVER bad FOREIGN DATA WRAPPER smartlead OPTIONS (rate_limit '0/1s');
@@ -32,7 +33,7 @@ CREATE USER MAPPING FOR PUBLIC SERVER sandbox OPTIONS (base_url 'https://x.examp
 
 -- Good ones.
 CREATE SERVER good FOREIGN DATA WRAPPER smartlead OPTIONS (
-	timeout '45s', connect_timeout '500ms', max_retries '0', fetch_concurrency '1',
+	timeout '45s', connect_timeout '500ms', max_retries '0', max_wait '0', fetch_concurrency '1',
 	rate_limit '120/60s, 3000/1h, 20/1s', ca_file '/etc/ssl/certs/ca-certificates.crt');
 ALTER SERVER good OPTIONS (SET rate_limit 'none', SET timeout '2min', DROP ca_file);
 
