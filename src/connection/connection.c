@@ -12,6 +12,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
@@ -40,85 +41,157 @@ sl_connection_define_settings(void)
 {
 	DefineCustomStringVariable(
 		"smartlead.connection", "The connection that calls use which don't name one.",
-		"The name of a server of the foreign data wrapper smartlead. If empty, "
-		"the only server that the caller may use.",
+		"The name of a server of the foreign data wrapper smartlead. If empty, the only server "
+		"on which the caller has a user mapping of its own, or else the only one that it may use.",
 		&default_connection, "", PGC_USERSET, 0, NULL, NULL, NULL);
+}
+
+/* InvalidOid for the user means PUBLIC's. */
+static bool
+has_mapping_of(Oid server, Oid user)
+{
+	return SearchSysCacheExists2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(user),
+								 ObjectIdGetDatum(server));
 }
 
 static bool
 has_mapping(Oid server, Oid user)
 {
-	return SearchSysCacheExists2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(user),
-								 ObjectIdGetDatum(server)) ||
-		   SearchSysCacheExists2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
-								 ObjectIdGetDatum(server));
+	return has_mapping_of(server, user) || has_mapping_of(server, InvalidOid);
 }
 
-/* The servers of our wrapper on which the user has USAGE, as a list of Oids. */
+static Oid
+database_owner(void)
+{
+	HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+	Oid		  owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_database) GETSTRUCT(tuple))->datdba;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+/*
+ * May a server of this owner be used by somebody who didn't name it? Whoever has USAGE on the wrapper
+ * can make a server with mappings for everybody, and would get what others send.
+ */
+static bool
+may_offer_default(Oid owner, Oid wrapper, Oid user)
+{
+	return superuser_arg(owner) || is_member_of_role_nosuper(user, owner) ||
+		   owner == GetForeignDataWrapper(wrapper)->owner || owner == database_owner();
+}
+
+/*
+ * The servers of our wrapper that may be the default, or the others, as a list of Oids: those on which
+ * the user has USAGE, or those on which it hasn't.
+ */
 static List *
-usable_servers(Oid user)
+list_servers(Oid user, bool for_default, bool usable)
 {
 	Oid			wrapper = get_foreign_data_wrapper_oid(SL_FDW, true);
 	Relation	servers = table_open(ForeignServerRelationId, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(servers, InvalidOid, false, NULL, 0, NULL);
 	HeapTuple	tuple;
-	List	   *usable = NIL;
+	List	   *found = NIL;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_foreign_server server = (Form_pg_foreign_server) GETSTRUCT(tuple);
 
-		if (server->srvfdw == wrapper && sl_server_aclcheck(server->oid, user) == ACLCHECK_OK)
-			usable = lappend_oid(usable, server->oid);
+		if (server->srvfdw == wrapper &&
+			(sl_server_aclcheck(server->oid, user) == ACLCHECK_OK) == usable &&
+			may_offer_default(server->srvowner, wrapper, user) == for_default)
+			found = lappend_oid(found, server->oid);
 	}
 	systable_endscan(scan);
 	table_close(servers, AccessShareLock);
-	return usable;
+	return found;
 }
 
-pg_noreturn static void
-raise_no_single_connection(List *servers)
+/* Those of the servers on which the user has a mapping of its own. */
+static List *
+with_own_mapping(List *servers, Oid user)
+{
+	List	 *own = NIL;
+	ListCell *cell;
+
+	foreach (cell, servers)
+		if (has_mapping_of(lfirst_oid(cell), user))
+			own = lappend_oid(own, lfirst_oid(cell));
+	return own;
+}
+
+/* "a, b, c" */
+static char *
+names_of(List *servers)
 {
 	StringInfoData names;
 	ListCell	  *cell;
 
-	if (servers == NIL)
+	initStringInfo(&names);
+	foreach (cell, servers)
+		appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "",
+						 quote_identifier(GetForeignServer(lfirst_oid(cell))->servername));
+	return names.data;
+}
+
+pg_noreturn static void
+raise_no_default_connection(Oid user)
+{
+	List *others = list_servers(user, false, true);
+
+	if (others == NIL)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_CONNECTION_DOES_NOT_EXIST),
 			 errmsg("there is no Smartlead connection that you may use"),
 			 errhint("Create one with CREATE SERVER ... FOREIGN DATA WRAPPER smartlead and "
 					 "CREATE USER MAPPING ... OPTIONS (api_key ...), or ask for USAGE on one.")));
-
-	initStringInfo(&names);
-	foreach (cell, servers)
-		appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "",
-						 quote_identifier(GetForeignServer(lfirst_oid(cell))->servername));
-	ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_PARAMETER),
-					errmsg("it is not clear which Smartlead connection to use"),
-					errdetail("You may use: %s.", names.data),
+	ereport(ERROR, (errcode(ERRCODE_CONNECTION_DOES_NOT_EXIST),
+					errmsg("there is no Smartlead connection to use by default"),
+					errdetail("Other roles' connections must be named. You may use: %s.",
+							  names_of(others)),
 					errhint("Name one in the argument \"connection\" or in the setting "
 							"smartlead.connection.")));
 }
 
-/* The server to use when nobody named one. */
-static ForeignServer *
-only_server(Oid user)
+pg_noreturn static void
+raise_no_single_connection(List *servers)
 {
-	List	 *usable = usable_servers(user);
-	List	 *mapped = NIL;
-	ListCell *cell;
+	ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_PARAMETER),
+					errmsg("it is not clear which Smartlead connection to use"),
+					errdetail("You may use: %s.", names_of(servers)),
+					errhint("Name one in the argument \"connection\" or in the setting "
+							"smartlead.connection.")));
+}
 
-	foreach (cell, usable)
-		if (has_mapping(lfirst_oid(cell), user))
-			mapped = lappend_oid(mapped, lfirst_oid(cell));
+/*
+ * The server to use when nobody named one: that of the user's own mapping. Without one, a server with
+ * PUBLIC's is taken only if there is no other: else whoever has lost a mapping, or not got one yet,
+ * would silently send elsewhere.
+ */
+static ForeignServer *
+default_server(Oid user)
+{
+	List *usable = list_servers(user, true, true);
+	List *own = with_own_mapping(usable, user);
+	List *lost = own == NIL ? with_own_mapping(list_servers(user, true, false), user) : NIL;
 
-	if (list_length(mapped) == 1)
-		return GetForeignServer(linitial_oid(mapped));
-	/* With one server and no mapping, the missing mapping is what to complain of. */
-	if (mapped == NIL && list_length(usable) == 1)
+	if (list_length(own) == 1)
+		return GetForeignServer(linitial_oid(own));
+	/* That it may not use it any more is what to complain of. */
+	if (lost != NIL)
+		return GetForeignServer(linitial_oid(lost));
+	if (usable == NIL)
+		raise_no_default_connection(user);
+	/* With one server and no mapping at all, the missing mapping is. */
+	if (own == NIL && list_length(usable) == 1)
 		return GetForeignServer(linitial_oid(usable));
-	raise_no_single_connection(mapped != NIL ? mapped : usable);
+	raise_no_single_connection(own != NIL ? own : usable);
 }
 
 static ForeignServer *
@@ -168,7 +241,7 @@ sl_connection_resolve(const char *name, Oid user)
 
 	if (name == NULL && default_connection != NULL && default_connection[0] != '\0')
 		name = default_connection;
-	server = name != NULL ? named_server(name) : only_server(user);
+	server = name != NULL ? named_server(name) : default_server(user);
 	if (sl_server_aclcheck(server->serverid, user) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, server->servername);
 
