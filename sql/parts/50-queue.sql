@@ -88,7 +88,7 @@ ALTER SEQUENCE @extschema@.smartlead_queue_id_seq OWNED BY @extschema@.smartlead
 
 /* What a role may be served next on a connection, a lane of the dispatcher: of a priority, what is tried again first. */
 CREATE INDEX smartlead_queue_ready ON @extschema@.smartlead_queue (connection, run_as, priority, (attempts = 0), due_at, id)
-	WHERE state = 'ready';
+	INCLUDE (action) WHERE state = 'ready';
 /* What goes before a job on the same lead. */
 CREATE INDEX smartlead_queue_lead ON @extschema@.smartlead_queue (connection, run_as, lead_id, run_at, id)
 	WHERE lead_id IS NOT NULL AND state IN ('ready', 'running');
@@ -98,8 +98,13 @@ CREATE INDEX smartlead_queue_join ON @extschema@.smartlead_queue (connection, ru
 /* What a dispatcher that died left behind. */
 CREATE INDEX smartlead_queue_running ON @extschema@.smartlead_queue (id)
 	WHERE state = 'running';
+/* What retention deletes, and what smartlead_stat_queue counts. */
 CREATE INDEX smartlead_queue_finished ON @extschema@.smartlead_queue (finished_at)
+	INCLUDE (connection, run_as, action, state) WHERE finished_at IS NOT NULL;
+CREATE INDEX smartlead_queue_ended ON @extschema@.smartlead_queue (connection, run_as, action, state)
 	WHERE finished_at IS NOT NULL;
+CREATE INDEX smartlead_queue_error ON @extschema@.smartlead_queue (connection, run_as, action, started_at DESC NULLS LAST)
+	WHERE last_error IS NOT NULL;
 CREATE INDEX smartlead_queue_automation ON @extschema@.smartlead_queue (automation_id, event_subject, created_at)
 	WHERE automation_id IS NOT NULL;
 
@@ -241,34 +246,71 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.smartlead_adopt_queue() IS
 'lets a queue that was copied here (a dump, CREATE DATABASE ... TEMPLATE, logical replication, pg_upgrade) go on here; its original must not perform the same jobs any more. Jobs that were running when it was copied end as "outcome unknown". Returns how many jobs from elsewhere are now to be performed here';
 
+/* Each part is counted in an index of its own, and none reads a row of a job that has ended. */
 CREATE VIEW @extschema@.smartlead_stat_queue AS
-WITH jobs AS (
-	SELECT q.connection, q.run_as, q.action, q.state, q.due_at, q.finished_at, q.started_at, q.sqlstate, q.last_error, q.id
-	  FROM @extschema@.smartlead_queue q
-	 WHERE pg_catalog.pg_has_role(q.run_as, 'MEMBER')
-	    OR (SELECT pg_catalog.bool_or(pg_catalog.pg_has_role(a.role, 'USAGE'))
-	          FROM pg_catalog.pg_policy p, pg_catalog.unnest(p.polroles) AS a (role)
-	         WHERE p.polrelid OPERATOR(pg_catalog.=) '@extschema@.smartlead_queue'::pg_catalog.regclass
-	           AND p.polname OPERATOR(pg_catalog.=) 'administrators'))
+WITH waiting AS (
+	SELECT connection, run_as, action, count(*) AS ready,
+	       min(due_at) FILTER (WHERE due_at <= pg_catalog.now()) AS oldest_ready
+	  FROM @extschema@.smartlead_queue
+	 WHERE state = 'ready'
+	 GROUP BY connection, run_as, action),
+sent AS (
+	SELECT connection, run_as, action, count(*) AS running
+	  FROM @extschema@.smartlead_queue
+	 WHERE state = 'running'
+	 GROUP BY connection, run_as, action),
+ended AS (
+	SELECT connection, run_as, action,
+	       count(*) FILTER (WHERE state = 'done') AS done,
+	       count(*) FILTER (WHERE state = 'failed') AS failed,
+	       count(*) FILTER (WHERE state = 'cancelled') AS cancelled
+	  FROM @extschema@.smartlead_queue
+	 WHERE finished_at IS NOT NULL
+	 GROUP BY connection, run_as, action),
+recent AS (
+	SELECT connection, run_as, action,
+	       count(*) FILTER (WHERE state = 'done' AND finished_at > pg_catalog.now() - interval '1 minute') AS done_last_minute,
+	       count(*) FILTER (WHERE state = 'failed' AND finished_at > pg_catalog.now() - interval '1 minute') AS failed_last_minute,
+	       count(*) FILTER (WHERE state = 'done') AS done_last_hour,
+	       count(*) FILTER (WHERE state = 'failed') AS failed_last_hour
+	  FROM @extschema@.smartlead_queue
+	 WHERE finished_at > pg_catalog.now() - interval '1 hour'
+	 GROUP BY connection, run_as, action),
+jobs AS (
+	SELECT connection, run_as, action FROM waiting
+	UNION SELECT connection, run_as, action FROM sent
+	UNION SELECT connection, run_as, action FROM ended)
 SELECT j.connection,
        j.run_as,
        j.action,
-       count(*) FILTER (WHERE j.state = 'ready') AS ready,
-       count(*) FILTER (WHERE j.state = 'running') AS running,
-       count(*) FILTER (WHERE j.state = 'done') AS done,
-       count(*) FILTER (WHERE j.state = 'failed') AS failed,
-       count(*) FILTER (WHERE j.state = 'cancelled') AS cancelled,
-       min(j.due_at) FILTER (WHERE j.state = 'ready' AND j.due_at <= pg_catalog.now()) AS oldest_ready,
-       count(*) FILTER (WHERE j.state = 'done' AND j.finished_at > pg_catalog.now() - interval '1 minute') AS done_last_minute,
-       count(*) FILTER (WHERE j.state = 'failed' AND j.finished_at > pg_catalog.now() - interval '1 minute') AS failed_last_minute,
-       count(*) FILTER (WHERE j.state = 'done' AND j.finished_at > pg_catalog.now() - interval '1 hour') AS done_last_hour,
-       count(*) FILTER (WHERE j.state = 'failed' AND j.finished_at > pg_catalog.now() - interval '1 hour') AS failed_last_hour,
-       (pg_catalog.array_agg(j.last_error ORDER BY j.started_at DESC NULLS LAST) FILTER (WHERE j.last_error IS NOT NULL))[1] AS last_error,
+       coalesce(w.ready, 0) AS ready,
+       coalesce(s.running, 0) AS running,
+       coalesce(e.done, 0) AS done,
+       coalesce(e.failed, 0) AS failed,
+       coalesce(e.cancelled, 0) AS cancelled,
+       w.oldest_ready,
+       coalesce(r.done_last_minute, 0) AS done_last_minute,
+       coalesce(r.failed_last_minute, 0) AS failed_last_minute,
+       coalesce(r.done_last_hour, 0) AS done_last_hour,
+       coalesce(r.failed_last_hour, 0) AS failed_last_hour,
+       (SELECT q.last_error
+          FROM @extschema@.smartlead_queue q
+         WHERE q.connection = j.connection AND q.run_as = j.run_as AND q.action = j.action AND q.last_error IS NOT NULL
+         ORDER BY q.started_at DESC NULLS LAST
+         LIMIT 1) AS last_error,
        p.paused_at,
        p.reason AS paused_because
   FROM jobs j
+  LEFT JOIN waiting w ON w.connection = j.connection AND w.run_as = j.run_as AND w.action = j.action
+  LEFT JOIN sent s ON s.connection = j.connection AND s.run_as = j.run_as AND s.action = j.action
+  LEFT JOIN ended e ON e.connection = j.connection AND e.run_as = j.run_as AND e.action = j.action
+  LEFT JOIN recent r ON r.connection = j.connection AND r.run_as = j.run_as AND r.action = j.action
   LEFT JOIN @extschema@.smartlead_queue_paused p ON p.connection = j.connection AND p.run_as = j.run_as
- GROUP BY j.connection, j.run_as, j.action, p.paused_at, p.reason;
+ WHERE pg_catalog.pg_has_role(j.run_as, 'MEMBER')
+    OR (SELECT pg_catalog.bool_or(pg_catalog.pg_has_role(a.role, 'USAGE'))
+          FROM pg_catalog.pg_policy p, pg_catalog.unnest(p.polroles) AS a (role)
+         WHERE p.polrelid OPERATOR(pg_catalog.=) '@extschema@.smartlead_queue'::pg_catalog.regclass
+           AND p.polname OPERATOR(pg_catalog.=) 'administrators');
 
 COMMENT ON VIEW @extschema@.smartlead_stat_queue IS
 'The queue per connection, role and action, as far as the current user may see it: how many jobs in which state, how fast they end, what went wrong last, and whether the connection is paused.';

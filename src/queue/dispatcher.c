@@ -52,6 +52,13 @@
 #define HOUSEKEEPING_MS 600000 /* retention */
 #define SHUTDOWN_GRACE_MS 3000 /* for requests that were sent */
 
+/*
+ * An old snapshot somewhere keeps the indexes' entries for jobs that ended since, and makes a look at
+ * the lanes take long. No more than one part in four of the time goes into such looks.
+ */
+#define LONG_LOOK_MS 20
+#define LOOK_SHARE 4
+
 static SlWorkerSlot *slot;
 static uint32		 wait_event;
 static MemoryContext task_context;	/* parent of all tasks */
@@ -71,6 +78,7 @@ static bool		   is_careful = false;
 static TimestampTz recover_at = 0;
 static TimestampTz recheck_at = DT_NOEND;
 static TimestampTz look_around_at = 0;
+static TimestampTz next_look_at = 0; /* at the lanes, after one that took long */
 static TimestampTz housekeeping_at = 0;
 static bool		   performs = false; /* jobs, unless they wait for somebody's word */
 static TimestampTz shutdown_at = 0;	 /* 0: not asked to end */
@@ -138,6 +146,16 @@ judge_trouble(SlTask *task)
 	}
 }
 
+/* The job named its lead by an address, and an earlier job on that lead has not ended. */
+static bool
+has_to_wait(SlTask *task)
+{
+	if (task->learnt_lead == 0 || !sl_store_learn_lead(task))
+		return false;
+	task->result.verdict = SL_GIVE_BACK;
+	return true;
+}
+
 /* Reads the answers that have come. Tasks that have a verdict join the results. */
 static void
 advance_tasks(TimestampTz now)
@@ -152,10 +170,13 @@ advance_tasks(TimestampTz now)
 			continue;
 		task->done_at = 0;
 		sl_task_advance(task);
-		if (task->result.verdict == SL_UNDECIDED)
+		if (task->result.verdict == SL_UNDECIDED && !has_to_wait(task))
 			continue;
-		judge_trouble(task);
-		sl_trouble_note(task, now);
+		if (task->result.verdict != SL_GIVE_BACK)
+		{
+			judge_trouble(task);
+			sl_trouble_note(task, now);
+		}
 		dlist_delete(&task->node);
 		add_result(task);
 	}
@@ -286,16 +307,21 @@ note_paused(TimestampTz now)
 static void
 look_at_the_clock(TimestampTz now)
 {
+	TimestampTz began = GetCurrentTimestamp();
+	int64		took;
+
 	for (int i = 0; i < sl_lanes_count(); i++)
 		if (sl_lanes_nth(i)->next_due <= now)
 			lanes_are_stale = true;
-	if (!lanes_are_stale)
+	if (!lanes_are_stale || next_look_at > now)
 		return;
 	sl_store_read_lanes(now);
 	if (sl_lanes_lack_role() && sl_store_bind_roles())
 		sl_store_read_lanes(now);
 	recheck_paused(now);
 	lanes_are_stale = false;
+	took = GetCurrentTimestamp() - began;
+	next_look_at = took > LONG_LOOK_MS * 1000 ? began + LOOK_SHARE * took : 0;
 }
 
 /* Says why no jobs are performed (NULL: they are), or else what can't be done about some. */
@@ -514,6 +540,8 @@ next_deadline(TimestampTz now)
 	TimestampTz deadline = Min(Min(recheck_at, housekeeping_at), look_around_at);
 	dlist_iter	iter;
 
+	if (lanes_are_stale)
+		deadline = Min(deadline, next_look_at);
 	if (n_ended > 0)
 		deadline = Min(deadline, later(oldest_ended, RESULTS_WAIT_MS));
 	dlist_foreach (iter, &results)
@@ -525,7 +553,7 @@ next_deadline(TimestampTz now)
 		const SlLane *lane = sl_lanes_nth(i);
 
 		if (!lane->is_paused)
-			deadline = Min(deadline, lane->next_due);
+			deadline = Min(deadline, Max(lane->next_due, next_look_at));
 		else if (!lane->is_probing && lane->is_known)
 			deadline = Min(deadline, lane->probe_at);
 		if (lane->not_before > now)
@@ -550,7 +578,7 @@ rest_is_over(TimestampTz now)
 			lane->not_before = 0;
 			return true;
 		}
-		if (lane->next_due <= now && !lane->is_paused)
+		if (lane->next_due <= now && next_look_at <= now && !lane->is_paused)
 			return true;
 		if (lane->is_paused && sl_trouble_wants_probe(lane, now))
 			return true;
@@ -586,8 +614,9 @@ is_time_to_work(TimestampTz now)
 {
 	if (retry_at > now)
 		return false;
-	if (lanes_are_stale || more_to_claim || results_are_due(now) || recheck_at <= now ||
-		look_around_at <= now || (performs && recover_at <= now) || rest_is_over(now))
+	if ((lanes_are_stale && next_look_at <= now) || more_to_claim || results_are_due(now) ||
+		recheck_at <= now || look_around_at <= now || (performs && recover_at <= now) ||
+		rest_is_over(now))
 		return true;
 	if (n_ended == 0)
 		return false;
@@ -668,6 +697,29 @@ prepare(void)
 	MemoryContextSwitchTo(round_context);
 }
 
+/* The time; when the clock was set back, what was to come later is done at once. */
+static TimestampTz
+read_clock(void)
+{
+	static TimestampTz before = 0;
+	TimestampTz		   now = GetCurrentTimestamp();
+	dlist_iter		   iter;
+
+	if (now < before)
+	{
+		sl_lanes_forget_times();
+		dlist_foreach (iter, &results)
+			dlist_container(SlTask, node, iter.cur)->write_after = now;
+		recover_at = Min(recover_at, now);
+		careful_until = Min(careful_until, now);
+		retry_at = look_around_at = next_look_at = housekeeping_at = 0;
+		recheck_at = Min(recheck_at, now);
+		oldest_ended = Min(oldest_ended, now);
+	}
+	before = now;
+	return now;
+}
+
 void
 sl_dispatcher_main(Datum argument)
 {
@@ -686,7 +738,7 @@ sl_dispatcher_main(Datum argument)
 		/* A wait within a statement may have swallowed the latch, so the count is looked at as well. */
 		if (sl_queue_has_news())
 			lanes_are_stale = true;
-		now = GetCurrentTimestamp();
+		now = read_clock();
 		notice_ends(now);
 		if (is_time_to_work(now))
 		{

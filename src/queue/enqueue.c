@@ -186,7 +186,7 @@ fill_row(Row *row, const SlNewJob *job, int64 id, const SlArguments *arguments,
 		 const char *connection)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz run_at = Max(job->run_at, now);
+	TimestampTz run_at = job->run_at > now ? job->run_at : sl_queue_place(now);
 	NameData   *name = palloc0(sizeof(NameData));
 	NameData   *role = palloc0(sizeof(NameData));
 	const char *role_name = GetUserNameFromId(job->run_as, true);
@@ -203,7 +203,7 @@ fill_row(Row *row, const SlNewJob *job, int64 id, const SlArguments *arguments,
 	set(row, SL_JOB_PRIORITY, Int16GetDatum(priority_of(job)));
 	set(row, SL_JOB_RUN_AS_NAME, NameGetDatum(role));
 	set(row, SL_JOB_RUN_AT, TimestampTzGetDatum(run_at));
-	set(row, SL_JOB_DUE_AT, TimestampTzGetDatum(run_at));
+	set(row, SL_JOB_DUE_AT, TimestampTzGetDatum(Max(job->run_at, now)));
 	set(row, SL_JOB_ATTEMPTS, Int32GetDatum(0));
 	set(row, SL_JOB_FAILURES, Int32GetDatum(0));
 	set(row, SL_JOB_IN_DOUBT, BoolGetDatum(false));

@@ -117,6 +117,20 @@ sl_lanes_forget_unknown(void)
 }
 
 void
+sl_lanes_forget_times(void)
+{
+	for (int i = 0; i < n_lanes; i++)
+	{
+		lanes[i]->not_before = lanes[i]->trouble_at = lanes[i]->through_at = 0;
+		if (lanes[i]->probe_at != DT_NOEND)
+			lanes[i]->probe_at = 0;
+		if (lanes[i]->actions_through != NULL)
+			pfree(lanes[i]->actions_through);
+		lanes[i]->actions_through = NULL;
+	}
+}
+
+void
 sl_lane_add_successor(SlLane *lane, int64 job, int priority)
 {
 	int place = lane->n_successors;

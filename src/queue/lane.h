@@ -91,6 +91,9 @@ extern void	   sl_lanes_rotate(void);
 extern bool sl_lanes_lack_role(void);
 extern void sl_lanes_forget_unknown(void);
 
+/* The clock was set back: nothing waits for a time that it was to show long ago. */
+extern void sl_lanes_forget_times(void);
+
 extern void sl_lane_add_successor(SlLane *lane, int64 job, int priority);
 
 /* All turns, or one, are looked through from the beginning. */

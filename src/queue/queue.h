@@ -96,6 +96,12 @@ extern void sl_queue_shmem_startup(void);
 /* Wakes this database's dispatcher, and all who wait for a job, once this transaction commits. */
 extern void sl_queue_wake_at_commit(void);
 
+/*
+ * The place in the order of jobs for one that is enqueued now: this time, or a later one that was
+ * given out before the clock was set back.
+ */
+extern TimestampTz sl_queue_place(TimestampTz now);
+
 /* For the dispatcher: have jobs been enqueued, here or elsewhere, since the last call? */
 extern bool sl_queue_has_news(void);
 

@@ -121,6 +121,16 @@ static Statement give_back = {"UPDATE %1$s.smartlead_queue SET state = 'ready', 
 							  2,
 							  {INT8ARRAYOID, BOOLOID}};
 
+static Statement learn_lead = {
+	"UPDATE %1$s.smartlead_queue q SET lead_id = $2 FROM (SELECT r.id "
+	"FROM %1$s.smartlead_queue r WHERE r.id = $1 AND r.state || '' = 'running' "
+	"FOR NO KEY UPDATE SKIP LOCKED) l WHERE q.id = l.id RETURNING EXISTS (SELECT "
+	"FROM %1$s.smartlead_queue e WHERE e.connection = q.connection AND e.run_as = q.run_as "
+	"AND e.lead_id = $2 AND e.state IN ('ready', 'running') AND (e.run_at, e.id) < (q.run_at, "
+	"q.id))",
+	2,
+	{INT8OID, INT8OID}};
+
 /*
  * Of each lead, the job whose turn it is, if it can run now; as urgent as the most urgent one behind
  * it, where there are several priorities.
@@ -253,9 +263,10 @@ static Statement bind_roles = {"UPDATE %1$s.smartlead_queue j SET run_as = l.rol
 							   {0}};
 
 static Statement *const statements[] = {
-	&candidates, &claim,	   &siblings,	 &finish,		&give_back, &successors, &lanes,
-	&pause_lane, &resume_lane, &left_behind, &fail_orphans, &expire,	&expired,	 &homes,
-	&take_up,	 &postpone,	   &running,	 &lock_running, &settle,	&bind_roles, &try_again};
+	&candidates, &claim,	  &siblings,	&finish,	  &give_back,	 &successors,
+	&lanes,		 &pause_lane, &resume_lane, &left_behind, &fail_orphans, &expire,
+	&expired,	 &homes,	  &take_up,		&postpone,	  &running,		 &lock_running,
+	&settle,	 &bind_roles, &try_again,	&learn_lead};
 
 /* For which the plans were made. */
 static Oid	 schema = InvalidOid;
@@ -539,6 +550,23 @@ sl_store_claim(const int64 *ids, int n_ids, int *n)
 	}
 	*n = claims.n;
 	return claims.jobs;
+}
+
+bool
+sl_store_learn_lead(SlTask *task)
+{
+	SlJob *job = &task->jobs[0];
+	Datum  values[] = {Int64GetDatum(job->id), Int64GetDatum(task->learnt_lead)};
+	bool   is_null;
+	bool   has_to_wait;
+
+	execute(&learn_lead, values, NULL);
+	has_to_wait = SPI_processed > 0 && DatumGetBool(column(0, 1, &is_null));
+	if (SPI_processed > 0)
+		job->lead_id = task->learnt_lead;
+	task->learnt_lead = 0;
+	SPI_freetuptable(SPI_tuptable);
+	return has_to_wait;
 }
 
 int64 *

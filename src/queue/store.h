@@ -71,6 +71,12 @@ extern SlCandidate *sl_store_candidates(const SlLane *lane, int turn, TimestampT
 /* Marks jobs as running, as far as they still are ready and first on their leads. Palloc'd. */
 extern SlJob *sl_store_claim(const int64 *ids, int n_ids, int *n);
 
+/*
+ * Writes the lead that the task's completion has found into its job's row, by which the job joins the
+ * order on that lead. True: an earlier one has not ended.
+ */
+extern bool sl_store_learn_lead(SlTask *task);
+
 /* Due jobs that may share the request of jobs with this key. */
 extern int64 *sl_store_siblings(const SlLane *lane, const char *join_key, TimestampTz now, int max,
 								int *n);

@@ -355,6 +355,8 @@ go_on(SlTask *task, const SlAnswer *answer)
 	{
 		task->arguments->endpoint->completion->take(task->connection, task->arguments, answer);
 		task->is_completing = false;
+		if (task->n_jobs == 1 && task->jobs[0].lead_id == 0)
+			task->learnt_lead = sl_queue_lead(task->arguments);
 	}
 	else if (task->next_element > 0)
 		task->first_element = task->next_element;

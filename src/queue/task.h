@@ -90,9 +90,10 @@ typedef struct SlTask
 	int			   first_element;
 	int			   next_element; /* 0: this request is the last one */
 	SlRequest	  *request;
-	SlArguments	  *question; /* while completing */
-	SlTransfer	  *transfer; /* NULL: to be started */
-	TimestampTz	   done_at;	 /* when the transfer was seen to have ended; 0: not yet */
+	SlArguments	  *question;	/* while completing */
+	int64		   learnt_lead; /* which lead the completion found; 0: none, or it is in the row */
+	SlTransfer	  *transfer;	/* NULL: to be started */
+	TimestampTz	   done_at;		/* when the transfer was seen to have ended; 0: not yet */
 	SlResult	   result;
 	int			   n_shared; /* jobs when the request was sent; some may be written before others */
 	TimestampTz	   write_after; /* what came of it could not be written before; 0: at once */

@@ -14,13 +14,18 @@
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
+#include "utils/timestamp.h"
 
 #include "queue/queue.h"
 #include "worker/worker.h"
 
+/* A clock that is set back further than this is not made up for. */
+#define MAX_STEP_BACK (10 * USECS_PER_MINUTE)
+
 typedef struct SharedQueue
 {
 	pg_atomic_uint32  commits; /* that enqueued, in the whole cluster */
+	pg_atomic_uint64  latest;  /* the latest place in the order of the jobs */
 	ConditionVariable job_ended;
 } SharedQueue;
 
@@ -44,6 +49,7 @@ sl_queue_shmem_startup(void)
 	if (!found)
 	{
 		pg_atomic_init_u32(&shared->commits, 0);
+		pg_atomic_init_u64(&shared->latest, 0);
 		ConditionVariableInit(&shared->job_ended);
 	}
 	LWLockRelease(AddinShmemInitLock);
@@ -115,6 +121,21 @@ sl_queue_wake_at_commit(void)
 		callback_is_registered = true;
 	}
 	wake_wanted = true;
+}
+
+TimestampTz
+sl_queue_place(TimestampTz now)
+{
+	pg_atomic_uint64 *latest = &get_shared()->latest;
+	uint64			  before = pg_atomic_read_u64(latest);
+
+	for (;;)
+	{
+		if ((TimestampTz) before > now && (TimestampTz) before - now <= MAX_STEP_BACK)
+			return (TimestampTz) before;
+		if (pg_atomic_compare_exchange_u64(latest, &before, (uint64) now))
+			return now;
+	}
 }
 
 bool

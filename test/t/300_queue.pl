@@ -69,7 +69,7 @@ is(outcome(enqueue('update_lead_category', "{$ada, \"category\": \"Not Intereste
 	'a category by its name');
 is(outcome(enqueue('update_lead', "{$ada, \"first_name\": \"Adah\"}")), 'done|', 'an update without the address');
 is(outcome(enqueue('unsubscribe_lead', '{"email": "chi@clinic.example"}')), 'done|', 'a lead by its address');
-is(query('SELECT count(*) FROM smartlead_queue WHERE lead_id IS NOT NULL'), '3', 'the lead is in the row');
+is(query('SELECT count(*) FROM smartlead_queue WHERE lead_id IS NOT NULL'), '4', 'the lead is in the row');
 
 is(outcome(enqueue('pause_lead', '{"campaign_id": 549768, "lead_id": 5}'), 'state, sqlstate, attempts'),
 	'failed|SL404|1', 'what Smartlead does not find fails at once');
