@@ -40,7 +40,7 @@ CREATE INDEX smartlead_events_category ON @extschema@.smartlead_events (lead_ema
 
 COMMENT ON TABLE @extschema@.smartlead_events IS
 'Every event that Smartlead''s webhooks have told, once. Row triggers on this table run in the receiver as the role that subscribed.';
-COMMENT ON COLUMN @extschema@.smartlead_events.id IS 'In the order of their storing, with gaps; order by event_at for the order in which things happened.';
+COMMENT ON COLUMN @extschema@.smartlead_events.id IS 'Drawn before the commit, with gaps: a lower one may appear after a higher one, see smartlead_new_events(); order by event_at for the order in which things happened.';
 COMMENT ON COLUMN @extschema@.smartlead_events.received_at IS 'When the request arrived.';
 COMMENT ON COLUMN @extschema@.smartlead_events.connection IS 'The connection (foreign server) whose webhook it was.';
 COMMENT ON COLUMN @extschema@.smartlead_events.webhook IS 'The row in smartlead_webhooks.';
@@ -293,6 +293,51 @@ AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.smartlead_event_key(jsonb, text) IS
 'What would identify the events in a payload or body: a row for each, with its fingerprint and what that is made of. told_by: the time, the Message-ID (message), or only all that it says (content), of which later occurrences get other fingerprints.';
 
+-- Reading on. Ids are drawn before the commit, so a lower one may appear after a higher one. Whoever inserts
+-- holds a lock on the table; the receivers' insertions tell besides, by a lock of their own, what their first id is
+-- (insert.c). What began after the sequence was looked at draws higher ids. The rows are read by a later
+-- snapshot than the locks, so what has ended by then is seen.
+CREATE FUNCTION @extschema@.smartlead_new_events(after bigint, max_rows bigint DEFAULT NULL)
+RETURNS SETOF @extschema@.smartlead_events
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	last bigint;
+	complete bigint;
+	unknown boolean := true;
+BEGIN
+	IF pg_is_in_recovery() OR current_setting('transaction_isolation') <> 'read committed' THEN
+		RAISE EXCEPTION 'smartlead_new_events() works on a primary, and in READ COMMITTED transactions only'
+			USING ERRCODE = 'feature_not_supported',
+				HINT = 'Elsewhere nobody can tell whether an event with a lower id is still to come.';
+	END IF;
+	FOR try IN 1 .. 20 LOOP
+		SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO last FROM @extschema@.smartlead_events_id_seq s;
+		WITH locks AS MATERIALIZED (SELECT * FROM pg_locks WHERE granted),
+			marks AS (
+				SELECT virtualtransaction, min((classid::bigint << 32) | objid::bigint) AS first_id
+				  FROM locks
+				 WHERE locktype = 'userlock' AND objsubid = 8700
+				   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+				 GROUP BY virtualtransaction)
+		SELECT least(last, min(m.first_id) - 1), coalesce(bool_or(m.first_id IS NULL), false)
+		  INTO complete, unknown
+		  FROM locks l LEFT JOIN marks m USING (virtualtransaction)
+		 WHERE l.locktype = 'relation' AND l.relation = '@extschema@.smartlead_events'::regclass
+		   AND l.mode = 'RowExclusiveLock' AND l.pid IS DISTINCT FROM pg_backend_pid();
+		EXIT WHEN NOT unknown;
+		PERFORM pg_sleep(0.005);
+	END LOOP;
+	IF unknown THEN
+		RETURN;
+	END IF;
+	RETURN QUERY SELECT * FROM @extschema@.smartlead_events e
+		 WHERE e.id > coalesce(after, 0) AND e.id <= complete ORDER BY e.id LIMIT max_rows;
+END $$;
+
+COMMENT ON FUNCTION @extschema@.smartlead_new_events(bigint, bigint) IS
+'The events with higher ids than that, in the order of their ids, as far as no lower one can appear any more: whoever goes on after the last one that he got misses none.';
+
 -- Workers
 
 CREATE FUNCTION @extschema@.smartlead_start_workers()
@@ -440,13 +485,16 @@ REVOKE ALL ON FUNCTION
 	@extschema@.smartlead_secure_webhook(bigint, text, text, boolean),
 	@extschema@.smartlead_retry_event(bigint),
 	@extschema@.smartlead_event_key(jsonb, text),
+	@extschema@.smartlead_new_events(bigint, bigint),
 	@extschema@.smartlead_start_workers(),
 	@extschema@.smartlead_stop_workers(),
 	@extschema@.smartlead_worker_slots(),
 	@extschema@.smartlead_receiver_counters(),
 	@extschema@.smartlead_stat_receiver_reset() FROM PUBLIC;
+GRANT SELECT ON SEQUENCE @extschema@.smartlead_events_id_seq TO smartlead_user;
 GRANT EXECUTE ON FUNCTION
 	@extschema@.smartlead_event_key(jsonb, text),
+	@extschema@.smartlead_new_events(bigint, bigint),
 	@extschema@.smartlead_worker_slots(),
 	@extschema@.smartlead_receiver_counters() TO smartlead_user;
 GRANT EXECUTE ON FUNCTION

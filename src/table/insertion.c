@@ -20,6 +20,8 @@
 
 #include "table/insertion.h"
 
+bool sl_in_users_code = false;
+
 /*
  * Values are written as they are: a column of another type would be read as something that it is
  * not.
@@ -70,6 +72,7 @@ sl_insertion_begin(SlInsertion *insertion, Relation relation, const Oid *types, 
 {
 	EState		  *estate = CreateExecutorState();
 	ResultRelInfo *target = makeNode(ResultRelInfo);
+	bool		   before = sl_in_users_code;
 
 	check_columns(relation, types, given);
 	insertion->estate = estate;
@@ -85,7 +88,9 @@ sl_insertion_begin(SlInsertion *insertion, Relation relation, const Oid *types, 
 	AfterTriggerBeginQuery();
 	insertion->transition =
 		MakeTransitionCaptureState(relation->trigdesc, RelationGetRelid(relation), CMD_INSERT);
+	sl_in_users_code = true;
 	ExecBSInsertTriggers(estate, target);
+	sl_in_users_code = before;
 }
 
 static void
@@ -109,8 +114,8 @@ fill_slot(SlInsertion *insertion, const Datum *values, const bool *nulls)
 	MemoryContextSwitchTo(caller);
 }
 
-bool
-sl_insertion_row(SlInsertion *insertion, const Datum *values, const bool *nulls)
+static bool
+insert_row(SlInsertion *insertion, const Datum *values, const bool *nulls, bool in_users_code)
 {
 	EState		   *estate = insertion->estate;
 	ResultRelInfo  *target = insertion->target;
@@ -131,7 +136,9 @@ sl_insertion_row(SlInsertion *insertion, const Datum *values, const bool *nulls)
 		ExecConstraints(target, slot, estate);
 	if (target->ri_RelationDesc->rd_rel->relispartition)
 		ExecPartitionCheck(target, slot, estate, true);
+	sl_in_users_code = in_users_code;
 	table_tuple_insert(target->ri_RelationDesc, slot, insertion->command, 0, NULL);
+	sl_in_users_code = true;
 	if (target->ri_NumIndices > 0)
 		recheck = sl_insert_index_entries(target, estate, slot);
 	ExecARInsertTriggers(estate, target, slot, recheck, insertion->transition);
@@ -139,13 +146,28 @@ sl_insertion_row(SlInsertion *insertion, const Datum *values, const bool *nulls)
 	return true;
 }
 
+bool
+sl_insertion_row(SlInsertion *insertion, const Datum *values, const bool *nulls)
+{
+	bool before = sl_in_users_code;
+	bool inserted;
+
+	sl_in_users_code = true;
+	inserted = insert_row(insertion, values, nulls, before);
+	sl_in_users_code = before;
+	return inserted;
+}
+
 void
 sl_insertion_end(SlInsertion *insertion)
 {
 	EState *estate = insertion->estate;
+	bool	before = sl_in_users_code;
 
+	sl_in_users_code = true;
 	ExecASInsertTriggers(estate, insertion->target, insertion->transition);
 	AfterTriggerEndQuery(estate);
+	sl_in_users_code = before;
 	PopActiveSnapshot();
 	sl_close_target(estate, insertion->target);
 	ExecResetTupleTable(estate->es_tupleTable, false);

@@ -29,6 +29,12 @@ typedef struct SlInsertion
 } SlInsertion;
 
 /*
+ * Is it a trigger, a default, a constraint or an index that runs now, or that has thrown the last
+ * error? Set to false by whoever catches that.
+ */
+extern bool sl_in_users_code;
+
+/*
  * Begins, and runs triggers that are to be run before the statement. "types" are those of the
  * columns that each row is given, the table's first ones. The relation must stay open and locked
  * until the end. What an error leaves is released with the memory context and the transaction.

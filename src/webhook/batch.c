@@ -22,6 +22,7 @@
 #include "utils/snapmgr.h"
 
 #include "json/json.h"
+#include "table/insertion.h"
 #include "webhook/batch.h"
 #include "webhook/webhook.h"
 
@@ -55,6 +56,10 @@ sl_is_trouble_of_server(int sqlstate)
 {
 	int category = ERRCODE_TO_CATEGORY(sqlstate);
 
+	/* The tables are not as we know them; but whose role may not insert has to see to that itself. */
+	if (category == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION &&
+		sqlstate != ERRCODE_INSUFFICIENT_PRIVILEGE)
+		return true;
 	return category == ERRCODE_INSUFFICIENT_RESOURCES || category == ERRCODE_SYSTEM_ERROR ||
 		   sqlstate == ERRCODE_READ_ONLY_SQL_TRANSACTION || sqlstate == ERRCODE_ADMIN_SHUTDOWN ||
 		   sqlstate == ERRCODE_CRASH_SHUTDOWN;
@@ -164,8 +169,10 @@ record(SlBatch *batch, const SlHttpRequest *request, const SlSource *source, SlE
 {
 	ereport(LOG, (errmsg("a webhook's event is put into smartlead_failed_events: %s",
 						 error->message ? error->message : "")));
+	sl_limit_start(NULL); /* somebody may have locked that table */
 	sl_failed_record(source, event == NULL ? NULL : event->event_type,
 					 event == NULL ? NULL : event->payload, request->body, request->length, error);
+	sl_limit_stop();
 	batch->failed++;
 }
 
@@ -216,11 +223,15 @@ insert_plainly(SlBatch *batch, SlEvent *event, const SlSource *source)
 		insert_waiting(batch);
 }
 
-/* May an error be recorded now, or must the whole transaction be given up because of it? */
+/*
+ * May an error be recorded now, or must the whole transaction be given up because of it? A trigger may
+ * fail with any code, so what it throws is never taken for the server's trouble: if the server is in
+ * trouble indeed, the recording fails as well.
+ */
 static bool
-is_recordable(const SlBatch *batch, int sqlstate)
+is_recordable(const SlBatch *batch, int sqlstate, bool in_users_code)
 {
-	if (sl_is_trouble_of_server(sqlstate))
+	if (!in_users_code && sl_is_trouble_of_server(sqlstate))
 		return false;
 	return batch->last_try || !is_passing(sqlstate);
 }
@@ -233,6 +244,7 @@ typedef struct Alone
 	const SlSource *source;
 	SlEventRow		row;
 	bool			has_row;
+	bool			in_users_code; /* when it failed */
 } Alone;
 
 static void
@@ -250,6 +262,8 @@ insert_alone(void *argument)
 	PG_FINALLY();
 	{
 		sl_limit_stop(); /* what is undone after an error is no trigger's time */
+		alone->in_users_code = sl_in_users_code;
+		sl_in_users_code = false;
 	}
 	PG_END_TRY();
 	alone->batch->stored += stored;
@@ -268,7 +282,7 @@ insert_carefully(SlBatch *batch, const SlHttpRequest *request, SlEvent *event,
 		return;
 	if (alone.has_row && sl_event_is_known(&alone.row, error))
 		batch->duplicates++;
-	else if (!is_recordable(batch, error->sqlerrcode))
+	else if (!is_recordable(batch, error->sqlerrcode, alone.in_users_code))
 		ReThrowError(error);
 	else
 		record(batch, request, source, event, error);
@@ -327,9 +341,9 @@ read_body(void *argument)
 		sl_payload_read(&payloads[i], &reading->events[i]);
 }
 
-/* Reads the events of a body. False: jsonb can't hold it, which is recorded. */
-static bool
-read_events(SlBatch *batch, const SlSource *source, Reading *reading)
+/* Reads the events of a body. An error: jsonb can't hold it. */
+static ErrorData *
+read_events(SlBatch *batch, Reading *reading)
 {
 	ErrorData *error = NULL;
 
@@ -337,13 +351,9 @@ read_events(SlBatch *batch, const SlSource *source, Reading *reading)
 		error = sl_attempt(read_body, reading);
 	else
 		read_body(reading);
-	if (error == NULL)
-		return true;
-	if (!is_recordable(batch, error->sqlerrcode))
+	if (error != NULL && !is_recordable(batch, error->sqlerrcode, false))
 		ReThrowError(error);
-	record(batch, reading->request, source, NULL, error);
-	FreeErrorData(error);
-	return false;
+	return error;
 }
 
 /* Stores what one request brought; returns the status to answer. */
@@ -353,6 +363,7 @@ store_request(SlBatch *batch, const SlHttpRequest *request)
 	const SlToken *token = sl_token_find(request->token_hash, request->received_at);
 	SlSource	   source = {.received_at = request->received_at};
 	Reading		   reading = {.request = request};
+	ErrorData	  *error;
 
 	if (token == NULL)
 		return 404;
@@ -361,8 +372,18 @@ store_request(SlBatch *batch, const SlHttpRequest *request)
 	source.role = sl_working_role(token->subscriber);
 	source.request_id = request->request_id[0] == '\0' ? NULL : request->request_id;
 	batch->events++;
-	if (!read_events(batch, &source, &reading))
+	error = read_events(batch, &reading);
+	if (error != NULL && token->secret_key != NULL)
+	{
+		/* It holds no secret that could be looked at, so nobody knows who has sent it. */
+		batch->events--;
+		return 401;
+	}
+	if (error != NULL)
+	{
+		record(batch, request, &source, NULL, error);
 		return 200;
+	}
 	batch->events += reading.n - 1;
 	for (int i = 0; i < reading.n; i++)
 		if (!has_secret(token, &reading.events[i]))
@@ -396,6 +417,8 @@ sl_batch_run(SlBatch *batch)
 	batch->uncertain = false;
 	batch->rows = NULL;
 	batch->n_rows = 0;
+	batch->committing = false;
+	sl_in_users_code = false;
 	pgstat_report_activity(STATE_RUNNING, "storing events");
 	PG_TRY();
 	{
@@ -414,11 +437,15 @@ sl_batch_run(SlBatch *batch)
 		insert_waiting(batch);
 		if (batch->stored == 0 && batch->failed == 0)
 			write_something();
+		batch->committing = true;
 		batch->uncertain = !commit_transaction();
 	}
 	PG_CATCH();
 	{
 		error = end_failed_transaction(caller);
+		/* Only notifications have a limit that shows at the commit alone. */
+		if (batch->committing && error->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+			sl_events_be_silent();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);

@@ -21,6 +21,7 @@ typedef struct SlBatch
 	bool			last_try; /* of a batch of one: what fails now is recorded */
 	int				events, stored, duplicates, failed;
 	size_t			bytes;
+	bool			committing;
 	bool			uncertain; /* committed, but perhaps not yet on a synchronous standby */
 
 	SlEventRow *rows; /* that wait for the next statement; in the plain way only */

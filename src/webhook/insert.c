@@ -16,6 +16,7 @@
 #include "commands/sequence.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -31,8 +32,17 @@
 #define SEQUENCE "smartlead_events_id_seq"
 #define CHANNEL "smartlead_events"
 
-/* A notification must have less than 8000 bytes. */
-#define MAX_NOTIFIED_TEXT 1000
+/* A notification must have less than 8000 bytes; a longer kind is none of Smartlead's. */
+#define MAX_NOTIFIED_TEXT 100
+
+/* Notifications that listeners have not read: from so much of the room for them on, there are no more. */
+#define CROWDED 0.9
+
+/* After a commit that failed for want of room for notifications. */
+#define SILENT_FOR_US 60000000
+
+/* The kind of lock by which an insertion tells its first id (mark_first_id). */
+#define MARK 8700
 
 /* Of the table's columns, in their order. */
 static const Oid column_types[] = {
@@ -175,43 +185,59 @@ sl_event_is_known(SlEventRow *row, const ErrorData *error)
 
 /* ---- announcing ---- */
 
-static void
-append_text(StringInfo message, const char *before, TupleTableSlot *slot, SlEventColumn column)
-{
-	bool  is_null;
-	Datum datum = slot_getattr(slot, column, &is_null);
-	char *value = is_null ? NULL : TextDatumGetCString(datum);
+static int64 silent_until = 0;
 
-	if (value == NULL || strlen(value) > MAX_NOTIFIED_TEXT)
-		return;
-	appendStringInfoString(message, before);
-	escape_json(message, value);
+void
+sl_events_be_silent(void)
+{
+	silent_until = sl_now_us() + SILENT_FOR_US;
 }
 
-static void
-append_number(StringInfo message, const char *before, TupleTableSlot *slot, SlEventColumn column)
+/*
+ * Is there room for notifications? Without, the commit would fail, and no event is lost for a
+ * notification.
+ */
+static bool
+may_announce(void)
 {
-	bool  is_null;
-	Datum value = slot_getattr(slot, column, &is_null);
-	char  digits[24];
+	double usage;
 
-	if (is_null)
-		return;
-	pg_lltoa(DatumGetInt64(value), digits);
-	appendStringInfoString(message, before);
-	appendStringInfoString(message, digits);
+	if (!sl_notify_events)
+		return false;
+	if (sl_now_us() >= silent_until)
+	{
+		usage = DatumGetFloat8(DirectFunctionCall1(pg_notification_queue_usage, (Datum) 0));
+		if (usage < CROWDED)
+		{
+			sl_receiver_trouble(SL_TROUBLE_NOTIFY, NULL);
+			return true;
+		}
+	}
+	sl_receiver_trouble(SL_TROUBLE_NOTIFY, "events are stored without notifications: some listener "
+										   "does not read them, and there is no room for more");
+	return false;
 }
 
-/* Tells listeners of the new row, with the commit. */
+/*
+ * Tells listeners of the new row, with the commit. Whoever may connect may listen, so they are told
+ * what it is, not whom it is about.
+ */
 static void
 announce(TupleTableSlot *slot, StringInfo message)
 {
+	bool  is_null;
+	Datum datum = slot_getattr(slot, SL_EVENT_ID, &is_null);
+	char *kind;
+
 	resetStringInfo(message);
-	append_number(message, "{\"id\":", slot, SL_EVENT_ID);
-	append_text(message, ",\"type\":", slot, SL_EVENT_KIND);
-	append_number(message, ",\"campaign_id\":", slot, SL_EVENT_CAMPAIGN_ID);
-	append_number(message, ",\"lead_id\":", slot, SL_EVENT_LEAD_ID);
-	append_text(message, ",\"lead_email\":", slot, SL_EVENT_LEAD_EMAIL);
+	appendStringInfo(message, "{\"id\":" INT64_FORMAT, DatumGetInt64(datum));
+	datum = slot_getattr(slot, SL_EVENT_KIND, &is_null);
+	kind = is_null ? NULL : TextDatumGetCString(datum);
+	if (kind != NULL && strlen(kind) <= MAX_NOTIFIED_TEXT)
+	{
+		appendStringInfoString(message, ",\"type\":");
+		escape_json(message, kind);
+	}
 	appendStringInfoChar(message, '}');
 	Async_Notify(CHANNEL, message->data);
 }
@@ -254,26 +280,50 @@ sl_event_is_being_stored(int64 id, const char *connection)
 	return false;
 }
 
+static int64
+next_id(void)
+{
+	return nextval_internal(sequence, false);
+}
+
+/*
+ * Ids are drawn before the commit. From this until the end of the transaction, a lock that nobody waits
+ * for tells the first one: smartlead_new_events() reads them in pg_locks, and goes no further than
+ * where everything has come to its end.
+ */
+static void
+mark_first_id(int64 id)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (id >> 32), (uint32) id, MARK);
+	tag.locktag_type = LOCKTAG_USERLOCK; /* those of SQL are another type, so they never meet */
+	(void) LockAcquire(&tag, ShareLock, false, false);
+}
+
 static int
 insert_rows(Relation relation, SlEventRow *rows, int n, int64 *first_id)
 {
 	SlInsertion	   insertion;
 	StringInfoData message;
+	int64		   id = next_id();
+	bool		   announces = may_announce();
 	int			   stored = 0;
 
+	mark_first_id(id);
 	initStringInfo(&message);
 	sl_insertion_begin(&insertion, relation, column_types, SL_N_EVENT_COLUMNS);
 	for (int i = 0; i < n; i++)
 	{
 		bool is_null;
 
-		rows[i].values[SL_EVENT_ID - 1] = Int64GetDatum(nextval_internal(sequence, false));
+		rows[i].values[SL_EVENT_ID - 1] = Int64GetDatum(i == 0 ? id : next_id());
 		rows[i].nulls[SL_EVENT_ID - 1] = false;
 		if (!sl_insertion_row(&insertion, rows[i].values, rows[i].nulls))
 			continue;
 		if (stored++ == 0 && first_id != NULL)
 			*first_id = DatumGetInt64(slot_getattr(insertion.slot, SL_EVENT_ID, &is_null));
-		if (sl_notify_events)
+		if (announces)
 			announce(insertion.slot, &message);
 	}
 	sl_insertion_end(&insertion);

@@ -3,10 +3,14 @@
  *		The limit of time for triggers, also for those that won't be stopped.
  *
  * First the server's own statement timer cancels what runs. Code that catches the cancellation and
- * goes on can't be stopped by errors; so some time later the whole process is ended, which nothing
- * can catch. Nobody has had an answer by then, so Smartlead will send the events again. The next
- * receiver finds in shared memory what the one before it died of, and goes carefully for a while,
- * event by event; and when it is known which event it was, that one is not tried once more.
+ * goes on can't be stopped by errors; so some time later the whole process is asked to end, which
+ * can't be caught. Nobody has had an answer by then, so Smartlead will send the events again. The next
+ * receiver finds in shared memory what those before it died of, and goes carefully for a while,
+ * event by event; and those of which it is known are not tried once more.
+ *
+ * Code that never looks whether it is to end, such as a loop within another language's interpreter,
+ * can't be ended but by a signal that takes the whole server down, which is worse: the receiver stands
+ * still as long as it runs, and smartlead_workers says so.
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -29,26 +33,61 @@ static const uint8 nobody[SL_FINGERPRINT_LENGTH] = {0};
 static TimeoutId timer;
 static bool		 timer_registered = false;
 
+/* In the place of one that is remembered already, or of the oldest. */
+static void
+remember(const uint8 *fingerprint)
+{
+	SlStubborn *place = &sl_my_stats->stubborn[0];
+
+	for (int i = 0; i < SL_MAX_STUBBORN; i++)
+	{
+		SlStubborn *other = &sl_my_stats->stubborn[i];
+
+		if (other->at < place->at)
+			place = other;
+		if (other->at != 0 && memcmp(other->fingerprint, fingerprint, SL_FINGERPRINT_LENGTH) == 0)
+		{
+			place = other;
+			break;
+		}
+	}
+	place->at = sl_now_us();
+	memcpy(place->fingerprint, fingerprint, SL_FINGERPRINT_LENGTH);
+}
+
+/* Runs in a signal handler. */
 static void
 end_process(void)
 {
-	sl_my_stats->stubborn_at = sl_my_stats->running ? sl_now_us() : 0;
-	memcpy(sl_my_stats->stubborn, sl_my_stats->fingerprint, SL_FINGERPRINT_LENGTH);
+	if (sl_my_stats->running)
+		remember(sl_my_stats->fingerprint);
+	sl_worker_is_stuck("a trigger goes on beyond smartlead.trigger_timeout");
 	kill(MyProcPid, SIGTERM);
+}
+
+static bool
+is_recent(const SlStubborn *stubborn)
+{
+	return stubborn->at != 0 && sl_now_us() - stubborn->at < INT64CONST(1000000) * CAREFUL_S;
 }
 
 bool
 sl_limit_was_broken(void)
 {
-	return sl_my_stats->stubborn_at != 0 &&
-		   sl_now_us() - sl_my_stats->stubborn_at < INT64CONST(1000000) * CAREFUL_S;
+	for (int i = 0; i < SL_MAX_STUBBORN; i++)
+		if (is_recent(&sl_my_stats->stubborn[i]))
+			return true;
+	return false;
 }
 
 bool
 sl_limit_was_broken_by(const uint8 *fingerprint)
 {
-	return sl_limit_was_broken() &&
-		   memcmp(sl_my_stats->stubborn, fingerprint, SL_FINGERPRINT_LENGTH) == 0;
+	for (int i = 0; i < SL_MAX_STUBBORN; i++)
+		if (is_recent(&sl_my_stats->stubborn[i]) &&
+			memcmp(sl_my_stats->stubborn[i].fingerprint, fingerprint, SL_FINGERPRINT_LENGTH) == 0)
+			return true;
+	return false;
 }
 
 void

@@ -434,7 +434,7 @@ tell(SlWorkerSlot *slot, const InForce *now)
 {
 	strlcpy(slot->address, now->address, sizeof(slot->address));
 	slot->port = now->port;
-	sl_worker_set_state(slot, SL_WORKER_RUNNING, NULL);
+	sl_receiver_listens(SL_WORKER_RUNNING, NULL);
 	ereport(LOG, (errmsg("smartlead receives webhooks on %s, port %d%s", now->address, now->port,
 						 now->certificate != NULL ? " (TLS)" : "")));
 }
@@ -484,7 +484,7 @@ sl_listener_update(SlWorkerSlot *slot)
 		enforce(slot, &wanted, trouble, sizeof(trouble)))
 	{
 		if (slot->trouble[0] != '\0')
-			sl_worker_set_state(slot, SL_WORKER_RUNNING, NULL);
+			sl_receiver_listens(SL_WORKER_RUNNING, NULL);
 		return true;
 	}
 	forget(&wanted);
@@ -494,8 +494,7 @@ sl_listener_update(SlWorkerSlot *slot)
 		ereport(WARNING, (errmsg("smartlead's receiver of webhooks %s: %s",
 								 current.daemon == NULL ? "does not listen" : "stays where it was",
 								 trouble)));
-	sl_worker_set_state(slot, current.daemon == NULL ? SL_WORKER_WAITING : SL_WORKER_RUNNING,
-						trouble);
+	sl_receiver_listens(current.daemon == NULL ? SL_WORKER_WAITING : SL_WORKER_RUNNING, trouble);
 	return false;
 }
 

@@ -28,6 +28,9 @@
 /* A batch of so many waits for no more. */
 #define ENOUGH_REQUESTS 64
 
+/* While the tokens aren't known, before they are looked at again. */
+#define TOKENS_PAUSE_MS 100
+
 /* How long requests may keep the receiver from everything else. */
 #define SERVE_US 100000
 #define FIRST_PAUSE_MS 1000
@@ -47,6 +50,9 @@ typedef struct Receiver
 	int64		  gather_until;
 } Receiver;
 
+static SlWorkerSlot *my_slot = NULL;
+static char			 troubles[SL_N_TROUBLES][sizeof(my_slot->trouble)];
+
 int64
 sl_now_us(void)
 {
@@ -54,6 +60,36 @@ sl_now_us(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* smartlead_workers has room for one trouble: the first one. */
+static void
+tell_trouble(SlWorkerState state)
+{
+	int first = 0;
+
+	while (first < SL_N_TROUBLES - 1 && troubles[first][0] == '\0')
+		first++;
+	sl_worker_set_state(my_slot, state, troubles[first]);
+}
+
+void
+sl_receiver_trouble(SlTrouble what, const char *text)
+{
+	if (my_slot == NULL || strcmp(troubles[what], text == NULL ? "" : text) == 0)
+		return;
+	strlcpy(troubles[what], text == NULL ? "" : text, sizeof(troubles[what]));
+	if (text != NULL)
+		ereport(WARNING, (errmsg("smartlead's receiver of webhooks: %s", text)));
+	tell_trouble(my_slot->state);
+}
+
+void
+sl_receiver_listens(SlWorkerState state, const char *trouble)
+{
+	strlcpy(troubles[SL_TROUBLE_LISTENER], trouble == NULL ? "" : trouble,
+			sizeof(troubles[SL_TROUBLE_LISTENER]));
+	tell_trouble(state);
 }
 
 /* Opens the listener, or opens it anew; when that fails, tries again after a growing pause. */
@@ -103,7 +139,11 @@ time_to_wait(const Receiver *receiver)
 	long  wait_ms = sooner(LOOK_AROUND_US / 1000, receiver->look_around_at, now);
 	long  listener_ms = sl_listener_timeout();
 
-	if (sl_queue.count > 0 || receiver->clean_up)
+	if (!sl_tokens_known())
+		wait_ms = TOKENS_PAUSE_MS;
+	else if (sl_queue.count > 0)
+		return 0;
+	if (receiver->clean_up)
 		return 0;
 	if (receiver->listen_at != 0)
 		wait_ms = sooner(wait_ms, receiver->listen_at, now);
@@ -123,6 +163,7 @@ heed_signals(Receiver *receiver)
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 		receiver->look_around_at = sl_now_us();
+		sl_retention_start_over();
 		/* One too many is about to be ended, and leaves the address to the others. */
 		if (receiver->slot->number < sl_receivers)
 			receiver->listen_at = receiver->look_around_at;
@@ -167,7 +208,7 @@ serve(Receiver *receiver)
 
 	refresh_tokens(receiver);
 	sl_listener_run();
-	while (sl_queue.count > 0 && sl_now_us() < end)
+	while (sl_queue.count > 0 && sl_tokens_known() && sl_now_us() < end)
 	{
 		gather(receiver);
 		sl_peers_begin_batch();
@@ -212,7 +253,7 @@ keep_house(Receiver *receiver)
 static void
 begin(Receiver *receiver)
 {
-	receiver->slot = sl_worker_begin();
+	receiver->slot = my_slot = sl_worker_begin();
 	receiver->pause_ms = FIRST_PAUSE_MS;
 	receiver->look_around_at = sl_now_us();
 	receiver->wait_event = sl_wait_event("SmartleadReceiver");

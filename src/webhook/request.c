@@ -198,7 +198,7 @@ begin(SlHttpRequest *request, const char *url, const char *method)
 			refuse(request, 413, SL_REFUSED_SIZE);
 		return !hopeless;
 	}
-	if (!sl_token_hash(name, length, request->token_hash))
+	if (!sl_tokens_known() || !sl_token_hash(name, length, request->token_hash))
 		refuse(request, 503, SL_REFUSED_BUSY);
 	else if (length != SL_TOKEN_LENGTH ||
 			 sl_token_find(request->token_hash, request->received_at) == NULL)
@@ -327,7 +327,9 @@ finish(SlHttpRequest *request)
 	else
 	{
 		token = sl_token_find(request->token_hash, request->received_at);
-		if (token == NULL)
+		if (!sl_tokens_known())
+			refuse(request, 503, SL_REFUSED_BUSY);
+		else if (token == NULL)
 			refuse(request, 404, SL_REFUSED_TOKEN);
 		else if (request->length == 0 || !is_signed(request, token))
 			refuse(request, request->length == 0 ? 400 : 401,

@@ -15,9 +15,10 @@
  * where one trigger fails more will. What can't be helped within a batch (a deadlock, a failing
  * commit) is tried for each request alone.
  *
- * Errors are of three sorts. Those of the data and of triggers: the event is recorded, and answered
- * like a stored one, because sending it again would not help. Passing ones: tried again. Those of
- * the server (read-only, no room): answered 503, for Smartlead to send it again. Nothing is
+ * Errors are of three sorts. Those of the data, and whatever triggers throw: the event is recorded, and
+ * answered like a stored one, because sending it again would not help. Passing ones: tried again. Those
+ * of the server (read-only, no room, tables that are not as we know them): answered 503, for Smartlead
+ * to send it again. Nothing is
  * answered 200 that is in neither table, on disk, and on the standbys that the settings ask for.
  *
  * Copyright (c) 2026, the smartlead authors
@@ -30,7 +31,8 @@
 #include "webhook/batch.h"
 #include "webhook/webhook.h"
 
-#define CAREFUL_BATCH 64
+/* Each has a subtransaction, and its triggers may have more; the server remembers 64 at little cost. */
+#define CAREFUL_BATCH 32
 #define CAREFUL_FOR_US 10000000
 #define LOOK_UP_FOR_US 10000000
 #define TRIES 3
@@ -46,6 +48,7 @@ bool sl_store_wants_probe = false;
 static int64		 careful_until = 0;
 static int64		 look_up_until = 0;
 static int64		 trouble_since = 0; /* 0: none */
+static int			 alone = 0;			/* so many requests are to be tried alone */
 static MemoryContext batch_context = NULL;
 
 static void
@@ -124,8 +127,11 @@ store_carefully(SlBatch *batch)
 	if (error == NULL)
 		answer_batch(batch);
 	else
-		for (int i = 0; i < batch->n; i++)
-			store_alone(batch->requests[i]);
+	{
+		/* One now; the others when clients have been served in between. */
+		alone = batch->n - 1;
+		store_alone(batch->requests[0]);
+	}
 }
 
 /* Requests from the queue's beginning, all of one subscriber. */
@@ -242,7 +248,13 @@ sl_store_batch(void)
 	if (sl_queue.count > 0)
 	{
 		gather(&batch);
-		store_gathered(&batch);
+		if (alone > 0)
+		{
+			alone--;
+			store_alone(batch.requests[0]);
+		}
+		else
+			store_gathered(&batch);
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(batch_context);

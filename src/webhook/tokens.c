@@ -14,6 +14,7 @@
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -25,6 +26,7 @@
 static MemoryContext context = NULL;
 static HTAB			*tokens = NULL;
 static bool			 stale = true;
+static bool			 locked = false; /* by somebody, when they were to be read */
 static Oid			 token_relation = InvalidOid;
 static Oid			 webhook_relation = InvalidOid;
 
@@ -146,6 +148,17 @@ load(Oid schema)
 	SPI_finish();
 }
 
+/*
+ * Whoever holds a lock on them for long must not hold up the receiver. Until they can be read, nobody
+ * knows which tokens are valid.
+ */
+static bool
+lock_tables(void)
+{
+	return ConditionalLockRelationOid(token_relation, AccessShareLock) &&
+		   ConditionalLockRelationOid(webhook_relation, AccessShareLock);
+}
+
 static Oid
 relation_in(Oid schema, const char *name)
 {
@@ -166,7 +179,10 @@ sl_tokens_refresh(void)
 		schema = sl_extension_schema();
 		token_relation = relation_in(schema, "smartlead_webhook_tokens");
 		webhook_relation = relation_in(schema, "smartlead_webhooks");
-		if (OidIsValid(token_relation))
+		locked = OidIsValid(token_relation) && OidIsValid(webhook_relation) && !lock_tables();
+		if (locked)
+			stale = true;
+		else if (OidIsValid(token_relation))
 		{
 			PushActiveSnapshot(GetTransactionSnapshot());
 			PG_TRY();
@@ -185,6 +201,12 @@ sl_tokens_refresh(void)
 	}
 	CommitTransactionCommand();
 	return OidIsValid(token_relation);
+}
+
+bool
+sl_tokens_known(void)
+{
+	return !locked;
 }
 
 const SlToken *

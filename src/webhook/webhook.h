@@ -74,6 +74,15 @@ typedef enum SlRefusal
 	SL_N_REFUSALS
 } SlRefusal;
 
+/* An event of which a receiver had to be ended. */
+typedef struct SlStubborn
+{
+	int64 at; /* of sl_now_us(); 0: there was none */
+	uint8 fingerprint[SL_FINGERPRINT_LENGTH];
+} SlStubborn;
+
+#define SL_MAX_STUBBORN 8
+
 /* Counters of one receiver, beside its worker slot. Written by the receiver alone. */
 typedef struct SlReceiverStats
 {
@@ -92,11 +101,10 @@ typedef struct SlReceiverStats
 	pg_atomic_uint64 connections;	 /* open now */
 	pg_atomic_uint64 evicted;		 /* closed to make room, or for taking too long */
 	pg_atomic_uint64 last_stored_at; /* a TimestampTz */
-	/* The event whose triggers run, and one whose trigger would not be stopped (limits.c). */
-	bool  running;
-	uint8 fingerprint[SL_FINGERPRINT_LENGTH];
-	int64 stubborn_at; /* of sl_now_us(); 0: there was none */
-	uint8 stubborn[SL_FINGERPRINT_LENGTH];
+	/* The event whose triggers run, and those whose triggers would not be stopped (limits.c). */
+	bool	   running;
+	uint8	   fingerprint[SL_FINGERPRINT_LENGTH];
+	SlStubborn stubborn[SL_MAX_STUBBORN];
 } SlReceiverStats;
 
 extern Size				sl_webhook_shmem_size(void);
@@ -124,9 +132,10 @@ typedef struct SlToken
 
 /*
  * Brings the tokens up to date when they have changed. Outside a transaction. False: the extension
- * isn't there (any more).
+ * isn't there (any more). While somebody has locked their tables, they aren't known.
  */
 extern bool sl_tokens_refresh(void);
+extern bool sl_tokens_known(void); /* never throws */
 
 /* The token of that hash if it is valid at that time, or NULL. Never throws. */
 extern const SlToken *sl_token_find(const uint8 *hash, TimestampTz now);
@@ -332,6 +341,9 @@ extern char		  *sl_events_name(void);
 extern const char *sl_events_schema(void);
 extern void		   sl_events_forget(void);
 
+/* For a while, no more notifications: a commit has failed for them. */
+extern void sl_events_be_silent(void);
+
 /*
  * The limit of time for triggers (limits.c), of the event with that fingerprint, or with NULL of
  * several. To be stopped after an error, too.
@@ -441,8 +453,25 @@ extern void sl_store_batch(void);
 extern void sl_failed_record(const SlSource *source, const char *event_type, Jsonb *payload,
 							 const char *body, size_t length, const ErrorData *error);
 
-/* Removes a few events that are older than smartlead.event_retention. True: there may be more. */
+/*
+ * Removes a few events that are older than smartlead.event_retention. True: there may be more. What
+ * can't be removed is passed over, and tried again an hour later, or when starting over.
+ */
 extern bool sl_retention_step(void);
+extern void sl_retention_start_over(void);
+
+/* What the receiver can't do as it should, for smartlead_workers (receiver.c). */
+typedef enum SlTrouble
+{
+	SL_TROUBLE_LISTENER,
+	SL_TROUBLE_RETENTION,
+	SL_TROUBLE_NOTIFY,
+	SL_N_TROUBLES
+} SlTrouble;
+
+/* NULL: all is well again. In other processes than a receiver, nothing happens. */
+extern void sl_receiver_trouble(SlTrouble what, const char *text);
+extern void sl_receiver_listens(SlWorkerState state, const char *trouble);
 
 extern int64 sl_now_us(void); /* a clock that only goes forward */
 

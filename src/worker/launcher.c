@@ -283,6 +283,7 @@ begin(Datum argument)
 	only_database = DatumGetObjectId(argument);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	pqsignal(SIGINT, SIG_IGN); /* there is nothing to cancel, and an error would end all workers */
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	pgstat_report_appname("smartlead launcher");

@@ -146,6 +146,13 @@ sl_worker_set_state(SlWorkerSlot *slot, SlWorkerState state, const char *trouble
 	SpinLockRelease(&workers->mutex);
 }
 
+void
+sl_worker_is_stuck(const char *trouble)
+{
+	if (my_slot != NULL)
+		strlcpy(my_slot->trouble, trouble, sizeof(my_slot->trouble));
+}
+
 SlWorkerSlot *
 sl_worker_find(Oid database, int kind, int number)
 {

@@ -79,6 +79,9 @@ extern SlWorkerSlot *sl_worker_claim(Oid database, int kind, int number);
 extern int			 sl_worker_slot_index(const SlWorkerSlot *slot);
 extern void sl_worker_set_state(SlWorkerSlot *slot, SlWorkerState state, const char *trouble);
 
+/* Tells of one's own trouble from within a signal handler, where no lock may be waited for. */
+extern void sl_worker_is_stuck(const char *trouble);
+
 /* The slot of a process that runs, or NULL. */
 extern SlWorkerSlot *sl_worker_find(Oid database, int kind, int number);
 

@@ -217,7 +217,7 @@ is(send_event($url, { %sent, stats_id => 'notify' }), 200, 'an event');
 my $last = last_event('id');
 $in .= "SELECT 'done';\n\\q\n";
 $handle->finish;
-like($out, qr/"smartlead_events" with payload "\{"id":$last,"type":"EMAIL_SENT","campaign_id":549768,"lead_id":3499513771,"lead_email":"ada\@clinic.example"\}"/,
+like($out, qr/"smartlead_events" with payload "\{"id":$last,"type":"EMAIL_SENT"\}"/,
 	'is announced');
 
 # Counters
