@@ -35,6 +35,8 @@ sl_random_fraction(void)
 #endif
 }
 
+#define DATE_LENGTH 10 /* 2026-03-03 */
+
 /* As DecodeDateTime() does; with a NULL zone, a text that names one is refused. */
 static bool
 decode_timestamp(const char *text, struct pg_tm *tm, fsec_t *fsec, int *zone)
@@ -70,10 +72,14 @@ sl_parse_timestamptz(const char *text, TimestampTz *result)
 	struct pg_tm tm;
 	fsec_t		 fsec;
 	int			 zone = 0;
+	bool		 is_local;
 
 	if (strlen(text) > MAXDATELEN || text[0] < '0' || text[0] > '9')
 		return false;
-	if (!decode_timestamp(text, &tm, &fsec, NULL) && !decode_timestamp(text, &tm, &fsec, &zone))
+	/* After the date, these belong to a zone: no need to try without. */
+	is_local = strlen(text) <= DATE_LENGTH || strpbrk(text + DATE_LENGTH, "Zz+-") == NULL;
+	if (!(is_local && decode_timestamp(text, &tm, &fsec, NULL)) &&
+		!decode_timestamp(text, &tm, &fsec, &zone))
 		return false;
 	return tm2timestamp(&tm, fsec, &zone, result) == 0;
 }
