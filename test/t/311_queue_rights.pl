@@ -35,38 +35,27 @@ sub outcome
 	return query("SELECT state, sqlstate FROM smartlead_wait($job)");
 }
 
-# The extension's functions that call an endpoint, and rows of the endpoint table that serve the
-# extension itself: name, arguments with values that fit, whether rows come back.
+# The rows of the endpoint table: name, values that fit for the required arguments, and, since an
+# update must change something, for the first others in the body too.
 sub endpoints
 {
-	my %value = (bigint => 1, 'bigint[]' => [1], boolean => \1, jsonb => { a => 1 }, text => 'a.example',
+	my %value = ('bigint' => 1, 'bigint[]' => [1], 'boolean' => \1, 'jsonb' => { a => 1 }, 'text' => 'a.example',
 		'text[]' => ['a.example'], 'timestamp with time zone' => '2026-01-01');
 	my @rows;
 
-	foreach my $line (split /\n/, query(q{
-		SELECT substr(p.proname, 11), p.prosrc = 'smartlead_listing', string_agg(a.name || ':' || format_type(a.type, NULL), ',')
-		FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'smartlead'
-		CROSS JOIN LATERAL (SELECT proargnames[i], proargtypes[i - 1], i > pronargs - pronargdefaults
-			FROM generate_series(1, pronargs) i WHERE proargnames[i] NOT IN ('connection', 'max_rows')) a (name, type, is_optional)
-		WHERE p.prosrc IN ('smartlead_action', 'smartlead_lookup', 'smartlead_listing', 'smartlead_create_campaign')
-		AND (NOT a.is_optional OR a.name LIKE '%name') GROUP BY p.oid ORDER BY 1}))
+	foreach my $line (split /\n/, query(q{SELECT to_jsonb(e) FROM smartlead_endpoints() e}))
 	{
-		my ($name, $listing, $args) = split /\|/, $line;
-		my %args = map { my ($arg, $type) = split /:/; $arg => $value{$type} } split /,/, $args;
-		push @rows, { name => $name, args => \%args, listing => $listing eq 't', internal => 0 };
+		my $row = $json->decode($line);
+		my %args;
+
+		foreach my $i (0 .. $#{ $row->{arguments} })
+		{
+			my $name = $row->{arguments}[$i];
+			$args{$name} = $value{ $row->{types}[$i] } // 'a.example'
+			  if $row->{required}[$i] || $row->{name} =~ /^update_(?:lead|email_account)$/ && $name =~ /^(?:first|from)_name$/;
+		}
+		push @rows, { name => $row->{name}, args => \%args, listing => $row->{kind} eq 'listing', internal => $row->{internal} };
 	}
-	my %webhook = (name => 'x', webhook_url => 'https://x.example', event_types => [], categories => []);
-	push @rows, map { { name => $_->[0], args => $_->[1], internal => 1 } } (
-		[ create_campaign_webhook => { campaign_id => 1, %webhook } ],
-		[ update_campaign_webhook => { campaign_id => 1, id => 2, %webhook } ],
-		[ delete_campaign_webhook => { campaign_id => 1, id => 2 } ],
-		[ delete_campaign_webhook => { campaign_id => 1, webhook_id => 2 } ],
-		[ create_webhook => { name => 'x', webhook_url => 'https://x.example', association_type => 'user', event_type_map => {},
-			category_id_map => {} } ],
-		[ update_webhook => { webhook_id => 2, %webhook } ],
-		[ delete_webhook => { id => 2 } ],
-		[ delete_webhook => { webhook_id => 2 } ]);
 	return @rows;
 }
 
