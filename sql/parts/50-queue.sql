@@ -328,7 +328,7 @@ COMMENT ON COLUMN @extschema@.smartlead_stat_queue.failed_last_minute IS 'Jobs t
 COMMENT ON COLUMN @extschema@.smartlead_stat_queue.done_last_hour IS 'Jobs done within the last hour.';
 COMMENT ON COLUMN @extschema@.smartlead_stat_queue.failed_last_hour IS 'Jobs that failed for good within the last hour.';
 COMMENT ON COLUMN @extschema@.smartlead_stat_queue.last_error IS 'The error of the latest attempt that failed.';
-COMMENT ON COLUMN @extschema@.smartlead_stat_queue.paused_at IS 'Since when these jobs wait because the key is refused; NULL: they don''t.';
+COMMENT ON COLUMN @extschema@.smartlead_stat_queue.paused_at IS 'Since when these jobs wait because the key is refused, or a right or key is missing; NULL: they don''t.';
 COMMENT ON COLUMN @extschema@.smartlead_stat_queue.paused_because IS 'Why they wait.';
 
 REVOKE ALL ON SEQUENCE @extschema@.smartlead_queue_id_seq FROM PUBLIC;

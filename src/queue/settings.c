@@ -27,13 +27,14 @@ sl_queue_define_settings(void)
 							"The connection's rate_limit holds besides, and 96 for all together, "
 							"beyond which each role on each connection has two.",
 							&sl_queue_concurrency, 32, 1, 100, PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("smartlead.queue_max_attempts",
-							"How often a job may fail for what should pass, while others of its "
-							"action get through, before it is "
-							"given up.",
-							"Attempts are one second apart at first, ten minutes at last. "
-							"While nothing gets through, none counts.",
-							&sl_queue_max_attempts, 20, 1, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"smartlead.queue_max_attempts",
+		"How often a job may fail for what should pass, while others of its "
+		"action get through, before it is "
+		"given up.",
+		"Attempts are up to a second apart at first, up to ten minutes at last. "
+		"While nothing gets through, none counts.",
+		&sl_queue_max_attempts, 20, 1, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"smartlead.queue_retention",
 		"How long jobs that are done, failed or cancelled are kept in the queue.",
