@@ -371,7 +371,7 @@ AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION @extschema@.smartlead_worker_slots() IS
 'What smartlead_workers shows.';
 
-CREATE VIEW @extschema@.smartlead_workers AS
+CREATE VIEW @extschema@.smartlead_workers WITH (security_barrier = true) AS
 SELECT w.worker, w.number, w.pid, w.state, w.started_at, w.starts, w.address, w.port, w.trouble
   FROM @extschema@.smartlead_worker_slots() w
  ORDER BY w.worker, w.number;
@@ -417,7 +417,7 @@ AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION @extschema@.smartlead_receiver_counters() IS
 'The counters behind smartlead_stat_receiver.';
 
-CREATE VIEW @extschema@.smartlead_stat_receiver AS
+CREATE VIEW @extschema@.smartlead_stat_receiver WITH (security_barrier = true) AS
 SELECT c.number, w.pid, w.state, w.address, w.port, w.started_at,
        c.requests, c.received, c.stored, c.duplicates, c.failed,
        c.refused_token, c.refused_method, c.refused_type, c.refused_size, c.refused_json,

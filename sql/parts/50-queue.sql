@@ -247,7 +247,7 @@ COMMENT ON FUNCTION @extschema@.smartlead_adopt_queue() IS
 'lets a queue that was copied here (a dump, CREATE DATABASE ... TEMPLATE, logical replication, pg_upgrade) go on here; its original must not perform the same jobs any more. Jobs that were running when it was copied end as "outcome unknown". Returns how many jobs from elsewhere are now to be performed here';
 
 /* Each part is counted in an index of its own, and none reads a row of a job that has ended. */
-CREATE VIEW @extschema@.smartlead_stat_queue AS
+CREATE VIEW @extschema@.smartlead_stat_queue WITH (security_barrier = true) AS
 WITH waiting AS (
 	SELECT connection, run_as, action, count(*) AS ready,
 	       min(due_at) FILTER (WHERE due_at <= pg_catalog.now()) AS oldest_ready
@@ -295,17 +295,17 @@ SELECT j.connection,
        coalesce(r.failed_last_hour, 0) AS failed_last_hour,
        (SELECT q.last_error
           FROM @extschema@.smartlead_queue q
-         WHERE q.connection = j.connection AND q.run_as = j.run_as AND q.action = j.action AND q.last_error IS NOT NULL
+         WHERE q.connection = j.connection AND q.run_as OPERATOR(pg_catalog.=) j.run_as AND q.action = j.action AND q.last_error IS NOT NULL
          ORDER BY q.started_at DESC NULLS LAST
          LIMIT 1) AS last_error,
        p.paused_at,
        p.reason AS paused_because
   FROM jobs j
-  LEFT JOIN waiting w ON w.connection = j.connection AND w.run_as = j.run_as AND w.action = j.action
-  LEFT JOIN sent s ON s.connection = j.connection AND s.run_as = j.run_as AND s.action = j.action
-  LEFT JOIN ended e ON e.connection = j.connection AND e.run_as = j.run_as AND e.action = j.action
-  LEFT JOIN recent r ON r.connection = j.connection AND r.run_as = j.run_as AND r.action = j.action
-  LEFT JOIN @extschema@.smartlead_queue_paused p ON p.connection = j.connection AND p.run_as = j.run_as
+  LEFT JOIN waiting w ON w.connection = j.connection AND w.run_as OPERATOR(pg_catalog.=) j.run_as AND w.action = j.action
+  LEFT JOIN sent s ON s.connection = j.connection AND s.run_as OPERATOR(pg_catalog.=) j.run_as AND s.action = j.action
+  LEFT JOIN ended e ON e.connection = j.connection AND e.run_as OPERATOR(pg_catalog.=) j.run_as AND e.action = j.action
+  LEFT JOIN recent r ON r.connection = j.connection AND r.run_as OPERATOR(pg_catalog.=) j.run_as AND r.action = j.action
+  LEFT JOIN @extschema@.smartlead_queue_paused p ON p.connection = j.connection AND p.run_as OPERATOR(pg_catalog.=) j.run_as
  WHERE pg_catalog.pg_has_role(j.run_as, 'MEMBER')
     OR (SELECT pg_catalog.bool_or(pg_catalog.pg_has_role(a.role, 'USAGE'))
           FROM pg_catalog.pg_policy p, pg_catalog.unnest(p.polroles) AS a (role)

@@ -21,7 +21,7 @@ LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION @extschema@.smartlead_request_counters() IS
 'The counters behind smartlead_stat_requests. One server and endpoint may have more than one row: add them up.';
 
-CREATE VIEW @extschema@.smartlead_stat_requests AS
+CREATE VIEW @extschema@.smartlead_stat_requests WITH (security_barrier = true) AS
 SELECT s.srvname AS connection,
        c.endpoint,
        sum(c.calls)::bigint AS calls,
@@ -31,7 +31,7 @@ SELECT s.srvname AS connection,
        sum(c.throttled_ms) AS throttled_ms,
        sum(c.bytes_sent)::bigint AS bytes_sent,
        sum(c.bytes_received)::bigint AS bytes_received,
-       sum(c.total_ms) / nullif(sum(c.calls), 0)::double precision AS mean_ms,
+       sum(c.total_ms) / nullif(sum(c.calls)::bigint, 0)::double precision AS mean_ms,
        max(c.max_ms) AS max_ms,
        max(c.last_call_at) AS last_call_at
   FROM @extschema@.smartlead_request_counters() c
