@@ -86,6 +86,15 @@ is_markup(const char *text)
 	return *text == '<';
 }
 
+/* What begins like this is meant to be read, not to be shown. */
+static bool
+looks_like_json(const char *text)
+{
+	while (isspace((unsigned char) *text))
+		text++;
+	return *text == '{' || *text == '[';
+}
+
 /* Express's error page: the words are in its <pre>. Of other pages, the title. */
 static char *
 said_in_markup(const char *text)
@@ -401,6 +410,8 @@ sl_answer_read(const SlRequest *request, SlKind kind, bool has_passwords,
 	}
 	if (!is_blank(answer->text) && !is_markup(answer->text))
 		answer->root = sl_json_parse(response->body, response->body_length, &why);
+	if (answer->root == NULL && looks_like_json(answer->text))
+		answer->unreadable = why;
 	if (answer->root != NULL && has_passwords)
 		sl_json_drop_passwords(answer->root);
 	if (response->status / 100 == 2)

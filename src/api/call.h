@@ -19,8 +19,9 @@ typedef struct SlAnswer
 {
 	SlProblem  *problem; /* NULL: it worked */
 	int			status;
-	const char *text; /* the body as it came, UTF-8 */
-	cJSON	   *root; /* NULL: the body is empty or plain text */
+	const char *text;		/* the body as it came, UTF-8 */
+	cJSON	   *root;		/* NULL: the body is empty or no JSON that can be read */
+	const char *unreadable; /* why a body that looks like JSON can't be read, or NULL */
 } SlAnswer;
 
 /* The part of a listing to ask for; a limit of 0: the endpoint has no pages. */

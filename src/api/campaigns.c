@@ -19,25 +19,25 @@ fill_known(cJSON *created, const SlArguments *arguments)
 {
 	const char *client_id = sl_arguments_text(arguments, "client_id");
 
-	cJSON_DeleteItemFromObjectCaseSensitive(created, "ok");
-	cJSON_DeleteItemFromObjectCaseSensitive(created, "success");
+	sl_json_set(created, "ok", NULL);
+	sl_json_set(created, "success", NULL);
 	if (sl_json_member(created, "status") == NULL)
-		cJSON_AddStringToObject(created, "status", "DRAFTED");
+		sl_json_set(created, "status", "DRAFTED");
 	if (client_id != NULL && sl_json_member(created, "client_id") == NULL)
-		cJSON_AddStringToObject(created, "client_id", client_id);
+		sl_json_set(created, "client_id", client_id);
 }
 
 /* Leaves the id alone, which is the least that a caller must learn. */
 static void
 keep_id(cJSON *created)
 {
-	cJSON *next;
+	const cJSON *next;
 
-	for (cJSON *member = created->child; member != NULL; member = next)
+	for (const cJSON *member = created->child; member != NULL; member = next)
 	{
 		next = member->next;
 		if (strcmp(member->string, "id") != 0)
-			cJSON_Delete(cJSON_DetachItemViaPointer(created, member));
+			sl_json_set(created, member->string, NULL);
 	}
 }
 

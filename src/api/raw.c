@@ -198,6 +198,18 @@ may_hold_passwords(const char *path)
 	return may;
 }
 
+/* As text it would be returned with whatever passwords are in it. */
+static SlProblem *
+unreadable(const SlRequest *request, const SlAnswer *answer)
+{
+	SlProblem *problem = sl_problem_unreadable(request, answer->unreadable);
+
+	if (request->method != SL_GET)
+		problem->hint =
+			psprintf("Smartlead has accepted the request (HTTP status %d).", answer->status);
+	return problem;
+}
+
 /* What came back: JSON as it is, a plain text as a JSON string, nothing as NULL. */
 static Jsonb *
 result_of(const SlAnswer *answer)
@@ -250,6 +262,8 @@ smartlead_request(PG_FUNCTION_ARGS)
 							sl_transfer_wait(sl_transfer_start(&request)));
 	if (answer->problem != NULL)
 		sl_problem_raise(answer->problem);
+	if (answer->unreadable != NULL)
+		sl_problem_raise(unreadable(&request, answer));
 
 	own = MemoryContextSwitchTo(caller);
 	result = result_of(answer);

@@ -57,7 +57,7 @@ typedef struct SlResponse
 {
 	SlOutcome	outcome;
 	int			status;
-	const char *body; /* NUL-terminated; may hold anything */
+	char	   *body; /* NUL-terminated; may hold anything */
 	size_t		body_length;
 	const char *problem;	 /* for a failed transfer: a sentence, without the key */
 	int			retry_after; /* seconds, with a last 429 or 503, or held back; or -1 */

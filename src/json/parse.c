@@ -1,236 +1,272 @@
 /*
  * json/parse.c
- *		From untrusted text to a cJSON tree.
+ *		From an answer's text to a cJSON tree.
  *
- * cJSON alone would accept what PostgreSQL can't hold (NUL characters, bad UTF-8), would follow a
- * nesting bomb a thousand levels down, and would round long numbers. One pass over the text, before
- * cJSON sees it, refuses the former and marks the latter.
+ * The guard has seen to it that cJSON meets nothing that it would take wrongly. Two things are done
+ * around cJSON here. Numbers that a double would change are handed to it as marked strings, and
+ * become raw nodes afterwards. And its memory comes from the current memory context, so that
+ * PostgreSQL accounts for it and frees it; where an interrupt waits cJSON gets no more memory, gives
+ * up, and the interrupt is served out of its frames.
  *
  * Copyright (c) 2026, the smartlead authors
  */
 #include "smartlead.h"
 
-#include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "json/json.h"
 
-#define MAX_DEPTH 64
-
-/* A double is exact up to this many digits. */
-#define EXACT_DIGITS 15
-
 /*
- * A number with more digits is handed to cJSON as a string behind this mark and becomes a raw node
- * afterwards. JSON forbids the bare character inside strings, and the pass refuses it there.
+ * Before a number in a string. The guard lets no such byte pass, since UTF-8 has none, and no escape
+ * of JSON stands for it: so whatever a string holds, it can't begin with it.
  */
-#define NUMBER_MARK '\001'
+#define NUMBER_MARK '\xff'
+#define MARKS_LENGTH 3 /* of the mark and two quotes */
 
-typedef struct TextScan
+/* ---- memory for cJSON ---- */
+
+#define FIRST_BLOCK 4096
+#define LARGEST_BLOCK (1024 * 1024)
+
+/* What is allocated is never freed by itself. */
+static struct
 {
-	const char	  *text;
-	size_t		   length;
-	size_t		   at;
-	int			   depth;
-	size_t		   copied; /* up to here the text is in "marked" */
-	StringInfoData marked;
-	bool		   any_marked;
-	const char	  *why;
-} TextScan;
-
-static void
-scan_string(TextScan *scan)
-{
-	for (scan->at++; scan->at < scan->length; scan->at++)
-	{
-		unsigned char c = scan->text[scan->at];
-
-		if (c == '"')
-			return;
-		if (c < ' ')
-		{
-			scan->why = "A string holds a control character.";
-			return;
-		}
-		if (c != '\\')
-			continue;
-		scan->at++;
-		if (scan->length - scan->at >= 5 && memcmp(scan->text + scan->at, "u0000", 5) == 0)
-		{
-			scan->why = "A string holds the character \\u0000, which PostgreSQL can't store.";
-			return;
-		}
-	}
-	scan->why = "It ends within a string.";
-}
+	MemoryContext context;
+	char		 *at; /* the rest of a block */
+	size_t		  left;
+	size_t		  next_block; /* the size of the next one */
+	bool		  heeds_interrupts;
+	bool		  interrupted;
+	bool		  exhausted;
+} pool;
 
 static bool
-is_number_character(char c)
+is_interrupted(void)
 {
-	return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E';
+	return InterruptPending && InterruptHoldoffCount == 0 && QueryCancelHoldoffCount == 0 &&
+		   CritSectionCount == 0;
 }
 
-static void
-scan_number(TextScan *scan)
+static char *
+allocate_block(size_t size)
 {
-	size_t start = scan->at;
-	int	   digits = 0;
+	char *block =
+		MemoryContextAllocExtended(pool.context, size, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 
-	while (scan->at < scan->length && is_number_character(scan->text[scan->at]))
+	pool.exhausted = block == NULL;
+	return block;
+}
+
+/* Called by cJSON, out of whose frames nothing may be thrown. */
+static void *
+pool_allocate(size_t size)
+{
+	char *piece;
+
+	pool.interrupted = pool.heeds_interrupts && is_interrupted();
+	if (pool.interrupted)
+		return NULL;
+	size = MAXALIGN(size);
+	if (size > pool.next_block / 8)
+		return allocate_block(size);
+	if (size > pool.left)
 	{
-		if (scan->text[scan->at] >= '0' && scan->text[scan->at] <= '9')
-			digits++;
-		scan->at++;
+		pool.at = allocate_block(pool.next_block);
+		pool.left = pool.at != NULL ? pool.next_block : 0;
+		pool.next_block = Min(pool.next_block * 2, LARGEST_BLOCK);
 	}
-	if (digits > EXACT_DIGITS)
-	{
-		if (!scan->any_marked)
-			initStringInfo(&scan->marked);
-		scan->any_marked = true;
-		appendBinaryStringInfo(&scan->marked, scan->text + scan->copied, start - scan->copied);
-		appendStringInfo(&scan->marked, "\"%c%.*s\"", NUMBER_MARK, (int) (scan->at - start),
-						 scan->text + start);
-		scan->copied = scan->at;
-	}
-	scan->at--; /* the caller steps on */
+	if (pool.at == NULL)
+		return NULL;
+	piece = pool.at;
+	pool.at += size;
+	pool.left -= size;
+	return piece;
 }
 
 static void
-scan_text(TextScan *scan)
+pool_free(void *piece)
 {
-	for (; scan->at < scan->length && scan->why == NULL; scan->at++)
-	{
-		char c = scan->text[scan->at];
+}
 
-		if (c == '"')
-			scan_string(scan);
-		else if (c == '-' || (c >= '0' && c <= '9'))
-			scan_number(scan);
-		else if (c == '{' || c == '[')
+/* From here to pool_close(), cJSON allocates in that context. Nothing may throw between. */
+static void
+pool_open(MemoryContext context, bool heeds_interrupts)
+{
+	cJSON_Hooks hooks = {pool_allocate, pool_free};
+
+	memset(&pool, 0, sizeof(pool));
+	pool.context = context;
+	pool.next_block = FIRST_BLOCK;
+	pool.heeds_interrupts = heeds_interrupts;
+	cJSON_InitHooks(&hooks);
+}
+
+static void
+pool_close(void)
+{
+	cJSON_InitHooks(NULL);
+}
+
+/* ---- numbers ---- */
+
+static const char *
+end_of_string(const char *at)
+{
+	for (at++; *at != '"'; at++)
+		if (*at == '\\')
+			at++;
+	return at + 1;
+}
+
+static bool
+is_kept_as_text(const char *number, size_t length)
+{
+	return length > SL_JSON_EXACT_LENGTH || strcspn(number, ".eE") < length;
+}
+
+/* The same text with each number that is kept as text in marks. Freed by the caller. */
+static char *
+mark_numbers(const char *text, size_t *length, size_t numbers)
+{
+	const char *end = text + *length;
+	char	   *marked =
+		MemoryContextAllocHuge(CurrentMemoryContext, *length + MARKS_LENGTH * numbers + 1);
+	char *out = marked;
+
+	while (text < end)
+	{
+		const char *start = text;
+		bool		is_number = *text == '-' || (*text >= '0' && *text <= '9');
+		size_t		n;
+
+		if (is_number)
+			text += strspn(text, "+-.0123456789eE");
+		else
+			text = *text == '"' ? end_of_string(text) : text + 1;
+		n = text - start;
+		is_number = is_number && is_kept_as_text(start, n);
+		if (is_number)
 		{
-			if (++scan->depth > MAX_DEPTH)
-				scan->why = "It is nested more than 64 levels deep.";
+			*out++ = '"';
+			*out++ = NUMBER_MARK;
 		}
-		else if (c == '}' || c == ']')
-			scan->depth--;
+		memcpy(out, start, n);
+		out += n;
+		if (is_number)
+			*out++ = '"';
 	}
+	*out = '\0';
+	*length = out - marked;
+	return marked;
 }
 
-/* Is this a number by JSON's grammar? Raw nodes are printed as they are, so it must be one. */
-static bool
-is_json_number(const char *text)
-{
-	if (*text == '-')
-		text++;
-	if (*text == '0')
-		text++;
-	else if (*text >= '1' && *text <= '9')
-		text += strspn(text, "0123456789");
-	else
-		return false;
-	if (*text == '.')
-	{
-		size_t digits = strspn(++text, "0123456789");
-
-		if (digits == 0)
-			return false;
-		text += digits;
-	}
-	if (*text == 'e' || *text == 'E')
-	{
-		text++;
-		if (*text == '+' || *text == '-')
-			text++;
-		if (strspn(text, "0123456789") == 0)
-			return false;
-		text += strspn(text, "0123456789");
-	}
-	return *text == '\0';
-}
-
-/* Turns the marked strings back into numbers. False: one of them is none. */
-static bool
+/* Turns the marked strings back into numbers. */
+static void
 unmark_numbers(cJSON *node)
 {
 	for (; node != NULL; node = node->next)
 	{
-		if (node->child != NULL && !unmark_numbers(node->child))
-			return false;
+		CHECK_FOR_INTERRUPTS();
+		if (node->child != NULL)
+			unmark_numbers(node->child);
 		if (cJSON_IsString(node) && node->valuestring[0] == NUMBER_MARK)
 		{
-			memmove(node->valuestring, node->valuestring + 1, strlen(node->valuestring));
-			if (!is_json_number(node->valuestring))
-				return false;
+			node->valuestring++;
 			node->type = (node->type & ~0xFF) | cJSON_Raw;
 		}
 	}
-	return true;
 }
 
-static void
-free_tree(void *arg)
-{
-	cJSON_Delete(*(cJSON **) arg);
-}
+/* ---- the tree ---- */
 
-/* A place for a tree that is freed with the current memory context, whatever ends it. */
-static cJSON **
-make_owner(void)
-{
-	cJSON				 **root = palloc0(sizeof(cJSON *));
-	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
-
-	callback->func = free_tree;
-	callback->arg = root;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
-	return root;
-}
-
-/* cJSON stops behind the first value; anything but white space there means that this is not JSON. */
+/* One attempt; NULL when an interrupt came in between, or memory is short. */
 static cJSON *
-parse_all(const char *text, size_t length)
+parse_once(MemoryContext context, const char *text, size_t length, bool heeds_interrupts)
 {
-	const char *end = NULL;
-	cJSON	   *root = cJSON_ParseWithLengthOpts(text, length, &end, false);
+	cJSON *root;
 
-	if (root == NULL)
-		return NULL;
-	while (end < text + length && (*end == ' ' || *end == '\t' || *end == '\n' || *end == '\r'))
-		end++;
-	if (end < text + length)
-	{
-		cJSON_Delete(root);
-		return NULL;
-	}
+	pool_open(context, heeds_interrupts);
+	root = cJSON_ParseWithLength(text, length);
+	pool_close();
 	return root;
+}
+
+/* An interrupt may turn out to be none that ends the call: then it is done again, deaf to them. */
+static cJSON *
+parse_guarded(const char *text, size_t length)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "smartlead JSON", ALLOCSET_DEFAULT_SIZES);
+	cJSON *root = parse_once(context, text, length, true);
+
+	if (root == NULL && pool.interrupted)
+	{
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(context);
+		root = parse_once(context, text, length, false);
+	}
+	if (root == NULL && pool.exhausted)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
+						errdetail("It was for an answer of %zu bytes.", length)));
+	return root;
+}
+
+static const char *
+sentence(const SlJsonCheck *check)
+{
+	switch (check->fault)
+	{
+		case SL_JSON_CUT:
+			return "It ends before the JSON is complete.";
+		case SL_JSON_BAD_UTF8:
+			return "It is not valid UTF-8 text.";
+		case SL_JSON_TOO_DEEP:
+			return psprintf("It is nested more than %d levels deep.", SL_JSON_MAX_DEPTH);
+		case SL_JSON_TOO_MANY:
+			return "It holds too many values for its length.";
+		case SL_JSON_NUMBER:
+			return psprintf("The number %s is out of range.", sl_json_number_shown(check->number));
+		default:
+			return "It is not valid JSON.";
+	}
 }
 
 cJSON *
-sl_json_parse(const char *text, size_t length, const char **why)
+sl_json_parse(char *text, size_t length, const char **why)
 {
-	TextScan scan = {.text = text, .length = length};
-	cJSON  **root;
+	SlJsonCheck check = {.interruptible = true};
+	char	   *marked = NULL;
+	cJSON	   *root;
 
-	if (memchr(text, '\0', length) != NULL || !pg_verify_mbstr(PG_UTF8, text, (int) length, true))
-		scan.why = "It is not valid UTF-8 text.";
-	else
-		scan_text(&scan);
-	*why = scan.why;
-	if (scan.why != NULL)
+	if (!sl_json_guard(text, length, &check))
+	{
+		*why = sentence(&check);
 		return NULL;
-	if (scan.any_marked)
-	{
-		appendBinaryStringInfo(&scan.marked, text + scan.copied, length - scan.copied);
-		text = scan.marked.data;
-		length = scan.marked.len;
 	}
-	root = make_owner();
-	*root = parse_all(text, length);
-	if (*root == NULL || (scan.any_marked && !unmark_numbers(*root)))
-	{
+	if (check.texts > 0)
+		text = marked = mark_numbers(text, &length, check.texts);
+	root = parse_guarded(text, length);
+	if (marked != NULL)
+		pfree(marked);
+	if (root == NULL)
 		*why = "It is not valid JSON.";
-		return NULL;
-	}
-	return *root;
+	else if (check.texts > 0)
+		unmark_numbers(root);
+	return root;
+}
+
+void
+sl_json_set(cJSON *object, const char *name, const char *text)
+{
+	cJSON *member = NULL;
+
+	cJSON_DetachItemFromObjectCaseSensitive(object, name);
+	if (text == NULL)
+		return;
+	pool_open(CurrentMemoryContext, false);
+	member = cJSON_AddStringToObject(object, name, text);
+	pool_close();
+	if (member == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 }

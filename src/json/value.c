@@ -9,10 +9,15 @@
 #include <math.h>
 
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 
 #include "json/json.h"
+
+/* Of a number that is shown in a message. */
+#define NUMBER_SHOWN 40
 
 /* Smartlead speaks UTF-8; the database may not. */
 static char *
@@ -27,16 +32,22 @@ sl_json_is_number(const cJSON *node)
 	return cJSON_IsNumber(node) || cJSON_IsRaw(node);
 }
 
+char *
+sl_json_number_shown(const char *number)
+{
+	size_t length = strspn(number, "+-.0123456789eE");
+
+	if (length > NUMBER_SHOWN)
+		return psprintf("%.*s...", NUMBER_SHOWN, number);
+	return pnstrdup(number, length);
+}
+
+/* A cJSON_Number is whole and short, see sl_json_parse(). */
 static char *
 number_text(const cJSON *node)
 {
-	double value = node->valuedouble;
-
-	if (cJSON_IsRaw(node))
-		return node->valuestring;
-	if (value == floor(value) && fabs(value) < 1e15)
-		return psprintf(INT64_FORMAT, (int64) value);
-	return psprintf("%.15g", value);
+	return cJSON_IsRaw(node) ? node->valuestring
+							 : psprintf(INT64_FORMAT, (int64) node->valuedouble);
 }
 
 char *
@@ -49,6 +60,19 @@ sl_json_scalar_text(const cJSON *node)
 	return number_text(node);
 }
 
+/* "50.0" and "5e1" of a number are whole numbers. Not so of a text, which isn't one to begin with. */
+static bool
+whole_raw(const char *number, int64 *value)
+{
+	double exact = strtod(number, NULL);
+
+	*value = 0;
+	if (strlen(number) > SL_JSON_EXACT_LENGTH || exact != floor(exact) || fabs(exact) >= 1e15)
+		return false;
+	*value = (int64) exact;
+	return true;
+}
+
 bool
 sl_json_bigint(const cJSON *node, int64 *value)
 {
@@ -58,7 +82,7 @@ sl_json_bigint(const cJSON *node, int64 *value)
 	if (cJSON_IsNumber(node))
 	{
 		*value = (int64) node->valuedouble;
-		return node->valuedouble == floor(node->valuedouble) && fabs(node->valuedouble) < 1e15;
+		return true;
 	}
 	if (!cJSON_IsString(node) && !cJSON_IsRaw(node))
 		return false;
@@ -67,13 +91,21 @@ sl_json_bigint(const cJSON *node, int64 *value)
 		return false;
 	errno = 0;
 	*value = strtoll(text, &end, 10);
-	return errno == 0 && end > text && *end == '\0';
+	if (errno == 0 && end > text && *end == '\0')
+		return true;
+	return cJSON_IsRaw(node) && errno == 0 && whole_raw(text, value);
 }
 
 const cJSON *
 sl_json_member(const cJSON *object, const char *name)
 {
-	return cJSON_IsObject(object) ? cJSON_GetObjectItemCaseSensitive(object, name) : NULL;
+	const cJSON *member, *found = NULL;
+
+	if (cJSON_IsObject(object))
+		cJSON_ArrayForEach (member, object)
+			if (strcmp(member->string, name) == 0)
+				found = member;
+	return found;
 }
 
 static bool
@@ -93,8 +125,9 @@ sl_json_drop_passwords(cJSON *node)
 	{
 		cJSON *next = child->next;
 
+		CHECK_FOR_INTERRUPTS();
 		if (names_password(child->string))
-			cJSON_Delete(cJSON_DetachItemViaPointer(node, child));
+			cJSON_DetachItemViaPointer(node, child);
 		else
 			sl_json_drop_passwords(child);
 		child = next;
@@ -123,11 +156,16 @@ set_scalar(JsonbValue *value, const cJSON *node)
 		value->type = jbvBool;
 		value->val.boolean = cJSON_IsTrue(node);
 	}
-	else if (sl_json_is_number(node))
+	else if (cJSON_IsNumber(node))
+	{
+		value->type = jbvNumeric;
+		value->val.numeric = sl_int64_numeric((int64) node->valuedouble);
+	}
+	else if (cJSON_IsRaw(node))
 	{
 		value->type = jbvNumeric;
 		value->val.numeric =
-			DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(number_text(node)),
+			DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(node->valuestring),
 												ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 	}
 	else
@@ -143,6 +181,7 @@ push_container(JsonbParseState **state, const cJSON *node)
 	pushJsonbValue(state, is_object ? WJB_BEGIN_OBJECT : WJB_BEGIN_ARRAY, NULL);
 	cJSON_ArrayForEach (child, node)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (is_object)
 		{
 			JsonbValue key;
@@ -169,13 +208,23 @@ push_node(JsonbParseState **state, const cJSON *node, JsonbIteratorToken as)
 Jsonb *
 sl_json_to_jsonb(const cJSON *node)
 {
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext values = AllocSetContextCreate(caller, "smartlead values", ALLOCSET_SMALL_SIZES);
 	JsonbParseState *state = NULL;
 	JsonbValue		 scalar;
+	JsonbValue		*root = &scalar;
+	Jsonb			*result;
 
+	/* The values are much larger than what they are packed into. */
+	MemoryContextSwitchTo(values);
 	if (cJSON_IsObject(node) || cJSON_IsArray(node))
-		return JsonbValueToJsonb(push_container(&state, node));
-	set_scalar(&scalar, node);
-	return JsonbValueToJsonb(&scalar);
+		root = push_container(&state, node);
+	else
+		set_scalar(&scalar, node);
+	MemoryContextSwitchTo(caller);
+	result = JsonbValueToJsonb(root);
+	MemoryContextDelete(values);
+	return result;
 }
 
 /* An object that is being made of some members of another: the column "extra". */

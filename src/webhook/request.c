@@ -19,8 +19,6 @@
 
 #include "webhook/webhook.h"
 
-#define MAX_JSON_DEPTH 256
-
 /*
  * So many times the limit of a body is read from a request that is refused, before it is cut off.
  */
@@ -38,6 +36,7 @@ typedef struct Answer
 	const char *body;
 	const char *header; /* besides Content-Type */
 	const char *value;
+	SlJsonFault fault; /* only for bodies with this one */
 
 	struct MHD_Response *response;
 } Answer;
@@ -45,6 +44,11 @@ typedef struct Answer
 static Answer answers[] = {
 	{200, "{\"ok\":true}\n"},
 	{400, "{\"ok\":false,\"message\":\"the body must be JSON\"}\n"},
+	{400, "{\"ok\":false,\"message\":\"the body must be UTF-8\"}\n", .fault = SL_JSON_BAD_UTF8},
+	{400, "{\"ok\":false,\"message\":\"the body is nested too deep\"}\n",
+	 .fault = SL_JSON_TOO_DEEP},
+	{400, "{\"ok\":false,\"message\":\"the body holds too many values\"}\n",
+	 .fault = SL_JSON_TOO_MANY},
 	{401, "{\"ok\":false,\"message\":\"the secret is missing or wrong\"}\n"},
 	{404, "{\"ok\":false,\"message\":\"not found\"}\n"},
 	{405, "{\"ok\":false,\"message\":\"only POST\"}\n", "Allow", "POST"},
@@ -162,6 +166,19 @@ is_json_type(const char *type)
 		   pg_strncasecmp(type + length - 5, "+json", 5) == 0;
 }
 
+/*
+ * A request id becomes text in a table, so it must be text in any encoding. One that isn't is
+ * ignored, as if it had not come.
+ */
+static bool
+is_printable(const char *text)
+{
+	for (; *text != '\0'; text++)
+		if (*text < ' ' || *text > '~')
+			return false;
+	return true;
+}
+
 static void
 copy_header(struct MHD_Connection *connection, const char *name, char *target, size_t size)
 {
@@ -213,6 +230,8 @@ begin(SlHttpRequest *request, const char *url, const char *method)
 	else if (sl_queue.bytes >= (size_t) sl_max_queue_size * 1024)
 		refuse(request, 503, SL_REFUSED_BUSY);
 	copy_header(connection, "X-Request-Id", request->request_id, sizeof(request->request_id));
+	if (!is_printable(request->request_id))
+		request->request_id[0] = '\0';
 	copy_header(connection, "X-Smartlead-Signature", request->signature,
 				sizeof(request->signature));
 	return !hopeless;
@@ -311,6 +330,17 @@ is_signed(const SlHttpRequest *request, const SlToken *token)
 	return sl_same_bytes(expected, lower, sizeof(expected));
 }
 
+/* A number that is out of range is for the store, which puts the event aside. */
+static bool
+is_json(SlHttpRequest *request)
+{
+	SlJsonCheck check = {0};
+
+	sl_json_guard(request->body, request->length, &check);
+	request->fault = check.fault;
+	return check.fault == SL_JSON_FINE || check.fault == SL_JSON_NUMBER;
+}
+
 /* The request is complete: refuses it, or puts it into the queue until its events are stored. */
 static void
 finish(SlHttpRequest *request)
@@ -334,7 +364,7 @@ finish(SlHttpRequest *request)
 		else if (request->length == 0 || !is_signed(request, token))
 			refuse(request, request->length == 0 ? 400 : 401,
 				   request->length == 0 ? SL_REFUSED_JSON : SL_REFUSED_SECRET);
-		else if (!sl_json_guard(request->body, request->length, MAX_JSON_DEPTH))
+		else if (!is_json(request))
 			refuse(request, 400, SL_REFUSED_JSON);
 		else if (sl_queue.closed)
 			refuse(request, 503, SL_REFUSED_BUSY);
@@ -430,11 +460,16 @@ sl_request_answer(SlHttpRequest *request, int status)
 static enum MHD_Result
 respond(SlHttpRequest *request)
 {
-	set_answering(request, true);
+	const Answer *answer = NULL;
+
 	for (int i = 0; i < lengthof(answers); i++)
-		if (answers[i].status == request->status)
-			return MHD_queue_response(request->connection, request->status, answers[i].response);
-	return MHD_NO;
+		if (answers[i].status == request->status &&
+			(answers[i].fault == SL_JSON_FINE || answers[i].fault == request->fault))
+			answer = &answers[i];
+	set_answering(request, true);
+	if (answer == NULL)
+		return MHD_NO;
+	return MHD_queue_response(request->connection, request->status, answer->response);
 }
 
 enum MHD_Result

@@ -363,6 +363,7 @@ typedef struct SlHttpRequest
 	struct SlPeer		  *peer;
 	int					   status; /* of the answer; 0: not decided yet */
 	SlRefusal			   refusal;
+	SlJsonFault			   fault; /* of the body */
 	bool				   is_health_check;
 	bool				   is_unfinished; /* a part of the body is here */
 	bool				   queued;

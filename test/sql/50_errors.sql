@@ -64,7 +64,7 @@ SELECT * FROM smartlead_list_campaigns();
 \set said `test/sandboxctl POST /_sandbox/fault '{"kind": "deep"}'`
 SELECT * FROM smartlead_list_campaigns();
 \set said `test/sandboxctl POST /_sandbox/fault '{"kind": "nul"}'`
-SELECT * FROM smartlead_list_campaigns();
+SELECT id, name = E'a\uFFFDb' AS replaced FROM smartlead_list_campaigns();
 \set said `test/sandboxctl POST /_sandbox/fault '{"kind": "bad_utf8"}'`
 SELECT * FROM smartlead_list_campaigns();
 \set said `test/sandboxctl POST /_sandbox/fault '{"kind": "empty"}'`
@@ -77,11 +77,19 @@ SELECT * FROM smartlead_list_campaigns();
 \set said `test/sandboxctl POST /_sandbox/fault '{"kind": "status", "status": 200, "body": "[{\"id\": \"many\"}]"}'`
 SELECT * FROM smartlead_list_campaigns();
 \set said `test/sandboxctl POST /_sandbox/fault '{"kind": "status", "status": 200, "body": "[{\"id\": 1, \"created_at\": \"last week\"}]"}'`
-SELECT * FROM smartlead_list_campaigns();
+SELECT id, created_at, extra FROM smartlead_list_campaigns();
 \set said `test/sandboxctl POST /_sandbox/fault '{"kind": "status", "status": 200, "body": "[{\"id\": 99999999999999999999}]"}'`
 SELECT * FROM smartlead_list_campaigns();
 \set said `test/sandboxctl POST /_sandbox/fault '{"kind": "redirect"}'`
 SELECT * FROM smartlead_list_campaigns();
+\echo :LAST_ERROR_SQLSTATE
+-- C8: a number that is out of range is refused by name, wherever it is.
+\set said `test/sandboxctl POST /_sandbox/fault '{"kind": "status", "status": 200, "body": "[{\"id\": 1, \"score\": 1e999}]"}'`
+SELECT * FROM smartlead_list_campaigns();
+\set said `test/sandboxctl POST /_sandbox/fault '{"kind": "status", "status": 200, "body": "{\"id\": 1, \"password\": \"secret\", \"score\": -1e999}"}'`
+SELECT smartlead_request('GET', '/email-accounts/1');
+\set said `test/sandboxctl POST /_sandbox/fault '{"kind": "status", "status": 200, "body": "{\"id\": 1, \"password\": \"secret\", \"score\": 1e-999}"}'`
+SELECT smartlead_request('POST', '/email-accounts/save', body => '{}');
 \echo :LAST_ERROR_SQLSTATE
 -- A wrong content type doesn't matter.
 \set said `test/sandboxctl POST /_sandbox/fault '{"kind": "wrong_type", "body": "[{\"id\": 1}]"}'`

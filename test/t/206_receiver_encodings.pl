@@ -68,5 +68,25 @@ is(counts('latin1'), '3/2', 'is stored');
 is(send_subject('sql_ascii', "caf\xc3\xa9"), 200, 'sql_ascii: bytes');
 is(last_subject('sql_ascii'), '636166c3a9 636166c3a9', 'stay as they are');
 
+# A request id is a text in a table, so it must be one.
+sub request_id
+{
+	my ($id) = @_;
+	$number++;
+	my $body = qq({"event_type":"EMAIL_SENT","stats_id":"r$number","event_timestamp":"2026-03-04T09:00:00Z"});
+	my ($path) = webhook_url($node) =~ m{^http://[^/]+(/.*)$};
+	my $answer = raw_http($port, "POST $path HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\nX-Request-Id: $id\r\n"
+		  . 'Content-Length: ' . length($body) . "\r\n\r\n$body");
+	return ($answer =~ m{^HTTP/1.1 (\d+)} ? $1 : 'none') . ' '
+	  . $node->safe_psql('postgres', "SELECT coalesce(request_id, 'NULL') FROM smartlead_events WHERE stats_id = 'r$number'");
+}
+is(request_id('01890a5d-ac96-774b ~!'), '200 01890a5d-ac96-774b ~!', 'R7: a printable request id is kept');
+is(request_id('x' x 128), '200 ' . 'x' x 128, 'R7: one of 128 characters, too');
+is(request_id($_->[1]), '200 NULL', "R7: ignored: a request id $_->[0]")
+  for [ 'that is no UTF-8', "a\xff\xfe" ], [ 'cut in a character', "caf\xc3" ], [ 'in UTF-8', "caf\xc3\xa9" ], [ 'with a tab', "a\tb" ],
+  [ 'with a control character', "a\x01b" ], [ 'with DEL', "a\x7f" ], [ 'that is too long', 'x' x 129 ];
+command_ok([ 'pg_dump', '-f', '/dev/null', $node->connstr('postgres') ], 'R7: all of it can be dumped');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM smartlead_events WHERE request_id !~ '^[ -~]+$'}), 0, 'R7: and restored');
+
 $node->stop;
 done_testing();
