@@ -27,11 +27,14 @@ static const SlShape lead_shape = {.dashes_are_null = true};
 
 static const SlShape email_account_shape = {.aliases = email_account_aliases};
 
+static const char *const campaign_lead_ids[] = {"campaign_lead_map_id", "lead_id", NULL};
+
 /* {"campaign_lead_map_id", …, "lead": {…}}, or all of it flat. */
 static const SlShape campaign_lead_shape = {
 	.nested = "lead",
 	.aliases = campaign_lead_aliases,
 	.nested_aliases = campaign_lead_aliases,
+	.ids = campaign_lead_ids,
 	.dashes_are_null = true,
 };
 

@@ -4,15 +4,19 @@
  *
  * A field goes to the column of its name (or of its alias); what has no column is gathered in the
  * column "extra", so that nothing Smartlead sends is lost. Types are read generously, as Smartlead
- * writes them: numbers as text, text as numbers.
+ * writes them: numbers as text, text as numbers. A field that can't be read as its column's type
+ * doesn't take the row with it: the column is NULL, and the field is in "extra" as it came. Only
+ * without an id is a row none.
  *
  * Copyright (c) 2026, the smartlead authors
  */
 #include "smartlead.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
@@ -20,13 +24,18 @@
 
 struct SlRecordReader
 {
-	TupleDesc		 descriptor;
-	const SlShape	*shape;
-	int				 extra;	   /* the index of the column "extra", or -1 */
-	int				 expected; /* where the next field's column probably is */
-	bool			 dashes_are_null;
-	JsonbParseState *extra_state;
+	TupleDesc		   descriptor;
+	const SlShape	  *shape;
+	int				   extra;	 /* the index of the column "extra", or -1 */
+	int				   expected; /* where the next field's column probably is */
+	bool			   dashes_are_null;
+	const char *const *ids;
+	const char		  *unreadable_id; /* of this row: the field */
+	JsonbParseState	  *extra_state;
+	MemoryContext	   context; /* of this row */
 };
+
+static const char *const plain_ids[] = {"id", NULL};
 
 SlRecordReader *
 sl_record_reader(TupleDesc descriptor, const SlShape *shape)
@@ -36,6 +45,9 @@ sl_record_reader(TupleDesc descriptor, const SlShape *shape)
 	reader->descriptor = descriptor;
 	reader->shape = shape;
 	reader->dashes_are_null = shape != NULL && shape->dashes_are_null;
+	reader->ids = shape != NULL && shape->ids != NULL ? shape->ids : plain_ids;
+	reader->context =
+		AllocSetContextCreate(CurrentMemoryContext, "smartlead row", ALLOCSET_DEFAULT_SIZES);
 	reader->extra = -1;
 	for (int i = 0; i < descriptor->natts; i++)
 		if (strcmp(NameStr(TupleDescAttr(descriptor, i)->attname), "extra") == 0 &&
@@ -66,16 +78,11 @@ static bool
 read_numeric(const cJSON *node, Datum *value)
 {
 	const char *text;
-	char	   *end;
 
 	if (!sl_json_is_number(node) && !cJSON_IsString(node))
 		return false;
 	text = sl_json_scalar_text(node);
-	/* strtod takes more than numeric_in would ("inf", hexadecimal): these are not numbers here. */
-	if (text[0] == '\0' || strspn(text, "0123456789+-.eE") != strlen(text))
-		return false;
-	strtod(text, &end);
-	if (*end != '\0')
+	if (!sl_json_is_number_text(text))
 		return false;
 	*value = DirectFunctionCall3(numeric_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid),
 								 Int32GetDatum(-1));
@@ -225,67 +232,103 @@ find_column(SlRecordReader *reader, const char *name)
 	return -1;
 }
 
-static char *
+static bool
+is_id(const SlRecordReader *reader, const char *column)
+{
+	for (const char *const *id = reader->ids; *id != NULL; id++)
+		if (strcmp(*id, column) == 0)
+			return true;
+	return false;
+}
+
+static void
 read_field(SlRecordReader *reader, const cJSON *field, const SlFieldAlias *aliases, Datum *values,
 		   bool *nulls)
 {
-	int column = find_column(reader, column_of(field->string, aliases));
-	Oid type;
+	int				  column = find_column(reader, column_of(field->string, aliases));
+	Form_pg_attribute attribute;
 
-	if (column < 0)
+	if (column >= 0)
 	{
-		if (reader->extra >= 0)
-			sl_json_push_member(&reader->extra_state, field);
-		return NULL;
+		attribute = TupleDescAttr(reader->descriptor, column);
+		if (is_missing(reader, field, attribute->atttypid))
+			return;
+		if (read_value(field, attribute->atttypid, &values[column]))
+		{
+			nulls[column] = false;
+			return;
+		}
+		if (is_id(reader, NameStr(attribute->attname)))
+			reader->unreadable_id = field->string;
 	}
-	type = TupleDescAttr(reader->descriptor, column)->atttypid;
-	if (is_missing(reader, field, type))
-		return NULL;
-	if (!read_value(field, type, &values[column]))
-		return psprintf("The field \"%s\" can't be read as %s.", field->string,
-						format_type_be(type));
-	nulls[column] = false;
-	return NULL;
+	if (reader->extra >= 0)
+		sl_json_push_member(&reader->extra_state, field);
 }
 
-static char *
+static void
 read_fields(SlRecordReader *reader, const cJSON *object, const SlFieldAlias *aliases, bool nested,
 			Datum *values, bool *nulls)
 {
 	const SlShape *shape = reader->shape;
 	const cJSON	  *field;
-	char		  *problem;
 
 	cJSON_ArrayForEach (field, object)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (!nested && shape != NULL && shape->nested != NULL && cJSON_IsObject(field) &&
 			strcmp(field->string, shape->nested) == 0)
-			problem = read_fields(reader, field, shape->nested_aliases, true, values, nulls);
+			read_fields(reader, field, shape->nested_aliases, true, values, nulls);
 		else
-			problem = read_field(reader, field, aliases, values, nulls);
-		if (problem != NULL)
-			return problem;
+			read_field(reader, field, aliases, values, nulls);
 	}
-	return NULL;
+}
+
+/* NULL when the row has an id, or is of a type that has none. */
+static char *
+missing_id(const SlRecordReader *reader, const bool *nulls)
+{
+	const char *wanted = NULL;
+
+	for (int i = 0; i < reader->descriptor->natts; i++)
+	{
+		const char *column = NameStr(TupleDescAttr(reader->descriptor, i)->attname);
+
+		if (!is_id(reader, column))
+			continue;
+		if (!nulls[i])
+			return NULL;
+		wanted = wanted != NULL ? wanted : column;
+	}
+	if (wanted == NULL)
+		return NULL;
+	if (reader->unreadable_id != NULL)
+		return psprintf("The field \"%s\" can't be read as bigint.", reader->unreadable_id);
+	return psprintf("A row has no \"%s\".", wanted);
 }
 
 char *
 sl_record_read(SlRecordReader *reader, const cJSON *object, Datum *values, bool *nulls)
 {
-	char *problem;
+	const SlFieldAlias *aliases = reader->shape != NULL ? reader->shape->aliases : NULL;
+	MemoryContext		caller;
+	char			   *problem;
 
 	if (!cJSON_IsObject(object))
 		return "A row is not a JSON object.";
 	memset(nulls, true, sizeof(bool) * reader->descriptor->natts);
 	reader->expected = 0;
 	reader->extra_state = NULL;
-	problem = read_fields(reader, object, reader->shape != NULL ? reader->shape->aliases : NULL,
-						  false, values, nulls);
-	if (problem == NULL && reader->extra_state != NULL)
+	reader->unreadable_id = NULL;
+	MemoryContextReset(reader->context);
+	caller = MemoryContextSwitchTo(reader->context);
+	read_fields(reader, object, aliases, false, values, nulls);
+	if (reader->extra_state != NULL)
 	{
 		values[reader->extra] = JsonbPGetDatum(
 			JsonbValueToJsonb(pushJsonbValue(&reader->extra_state, WJB_END_OBJECT, NULL)));
 		nulls[reader->extra] = false;
 	}
+	problem = missing_id(reader, nulls);
+	MemoryContextSwitchTo(caller);
 	return problem;
 }
