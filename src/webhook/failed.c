@@ -16,6 +16,7 @@
 #include "commands/sequence.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -166,10 +167,15 @@ column(int number)
 static JsonbValue *
 only_event(char *body)
 {
-	Jsonb	   *jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(body)));
-	JsonbValue *whole = sl_jsonb_open(jsonb);
+	char	   *utf8 = pg_server_to_any(body, strlen(body), PG_UTF8);
+	SlJsonCheck check = {0};
+	JsonbValue *whole;
 	SlPayload  *payloads;
 
+	if (!sl_json_guard(utf8, strlen(utf8), &check) && check.fault != SL_JSON_NUMBER)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+						errmsg("the body of the failed event is not JSON that can be read")));
+	whole = sl_json_build(utf8, strlen(utf8));
 	return sl_payload_split(whole, &payloads) == 1 ? payloads[0].value : whole;
 }
 

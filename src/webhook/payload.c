@@ -26,9 +26,6 @@
 /* An envelope may hold another one, but not for ever. */
 #define MAX_ENVELOPES 4
 
-/* JSON texts within JSON may have as many levels as a body. */
-#define MAX_JSON_DEPTH 256
-
 #define MAX_KEYS 3	  /* in a path */
 #define MAX_PARTS 2	  /* of what is put together */
 #define MAX_PLACES 12 /* in a list of them */
@@ -539,13 +536,14 @@ payload_kind(const JsonbValue *payload, char **type, SlEventKind *kind)
 static JsonbValue *
 open_text(const JsonbValue *text)
 {
-	char *copy = trimmed(text->val.string.val, text->val.string.len);
-	char *utf8;
+	char	   *copy = trimmed(text->val.string.val, text->val.string.len);
+	char	   *utf8;
+	SlJsonCheck check = {0};
 
 	if (copy == NULL || (*copy != '{' && *copy != '['))
 		return NULL;
 	utf8 = pg_server_to_any(copy, strlen(copy), PG_UTF8);
-	if (!sl_json_guard(utf8, strlen(utf8), MAX_JSON_DEPTH))
+	if (!sl_json_guard(utf8, strlen(utf8), &check))
 		return NULL;
 	return sl_json_build(utf8, strlen(utf8));
 }

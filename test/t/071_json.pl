@@ -140,6 +140,8 @@ for my $out ('1e999', '-1e999', '1e309', '1e400000', '1e99999999999999999999', '
 	is(as_answer($text), "refused: The number $shown is out of range.", "C8: $shown in an answer is refused by name");
 	is(as_webhook($text), "aside: the number $shown is out of range", "C8: $shown in a webhook is put aside by name");
 }
+like(($watch->query('SELECT smartlead_retry_event(max(id)) FROM smartlead_failed_events'))[1],
+	qr/the number 123e307 is out of range/, 'C8: nor is it stored when it is tried again');
 is(scalar $watch->query(q{SELECT count(*) FROM smartlead_events WHERE payload::text ~ 'Infinity|NaN'}), 0,
 	'C8: no infinity in any payload');
 
