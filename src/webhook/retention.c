@@ -79,8 +79,8 @@ look(Sweep *sweep, const char *name)
 	int64 count;
 
 	if (SPI_execute(psprintf("SELECT pg_catalog.count(*), pg_catalog.max(id) FROM (SELECT id,"
-							 " received_at FROM %s WHERE id OPERATOR(pg_catalog.>) " INT64_FORMAT
-							 "::pg_catalog.int8 ORDER BY id USING OPERATOR(pg_catalog.<) LIMIT %d)"
+							 " received_at FROM %s WHERE id OPERATOR(pg_catalog.>) '" INT64_FORMAT
+							 "'::pg_catalog.int8 ORDER BY id USING OPERATOR(pg_catalog.<) LIMIT %d)"
 							 " AS next WHERE received_at OPERATOR(pg_catalog.<)"
 							 " (pg_catalog.now() OPERATOR(pg_catalog.-)"
 							 " pg_catalog.make_interval(mins => %d))",
@@ -101,9 +101,9 @@ remove_rows(const Sweep *sweep, const char *name, Oid role)
 	SlUserContext self;
 
 	sl_become_user(role, &self);
-	if (SPI_execute(psprintf("DELETE FROM %s WHERE id OPERATOR(pg_catalog.>) " INT64_FORMAT
-							 "::pg_catalog.int8 AND id OPERATOR(pg_catalog.<=) " INT64_FORMAT
-							 "::pg_catalog.int8 AND received_at OPERATOR(pg_catalog.<)"
+	if (SPI_execute(psprintf("DELETE FROM %s WHERE id OPERATOR(pg_catalog.>) '" INT64_FORMAT
+							 "'::pg_catalog.int8 AND id OPERATOR(pg_catalog.<=) '" INT64_FORMAT
+							 "'::pg_catalog.int8 AND received_at OPERATOR(pg_catalog.<)"
 							 " (pg_catalog.now() OPERATOR(pg_catalog.-)"
 							 " pg_catalog.make_interval(mins => %d))",
 							 name, sweep->passed, sweep->last, sl_event_retention),
