@@ -16,6 +16,7 @@ cd "$(dirname "$0")/.."
 suites=${SUITES:-bullseye bookworm trixie sid}
 mirror=${MIRROR:-http://deb.debian.org/debian}
 short='000_harness 010_cancel 030_connections 040_faults 050_privileges 200_events 300_queue'
+clang='-Wno-unknown-warning-option -Wno-ignored-attributes -Wno-ignored-optimization-argument'
 rooms=$top/build/versions
 total_passed=0 total_failed=0
 told=()
@@ -76,14 +77,15 @@ try_suite()
 	[ -z "${FULL:-}" ] && tests="$(regress_tests | paste -sd' ') $short" || tests=
 	[ -z "${TESTS:-}" ] || tests=$TESTS
 	say "$suite: building and testing, all of it in $log"
-	if ! in_room "$room" 'apt-get -qq update; apt-get -qq install -y --no-install-recommends make git clang ca-certificates; cd /src/smartlead; make deps' \
+	# A mirror may be a snapshot of some weeks ago, whose lists have expired.
+	if ! in_room "$room" 'echo "Acquire::Check-Valid-Until \"false\";" >/etc/apt/apt.conf.d/90snapshot; apt-get -qq update; apt-get -qq install -y --no-install-recommends make git clang ca-certificates; cd /src/smartlead; make deps' \
 		>"$log" 2>&1; then
 		tail -5 "$log"
 		say "$suite: left out, its packages can't be had"
 		told+=("$suite: left out")
 		return 0
 	fi
-	in_room "$room" "cd /src/smartlead; make clean >/dev/null; make -s -j$(nproc) CC=clang COPT='-Wno-unknown-warning-option -Wno-ignored-attributes' WERROR=-Werror all; make clean >/dev/null; echo 'clang: clean'
+	in_room "$room" "cd /src/smartlead; make clean >/dev/null; make -s -j$(nproc) CC=clang COPT='$clang' WERROR=-Werror all && echo 'clang: clean' || true; make clean >/dev/null
 		exec make test WERROR=-Werror TESTS='$tests'" >>"$log" 2>&1 || true
 	grep -q '^clang: clean$' "$log" || { say "$suite: clang does not build it"; total_failed=$((total_failed + 1)); }
 	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -1 || true)
