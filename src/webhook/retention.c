@@ -71,26 +71,31 @@ pass_over(Sweep *sweep, int64 held, const char *why)
 		strlcpy(sweep->why, why, sizeof(sweep->why));
 }
 
-/* The old ones among the next rows: their number. */
+/*
+ * The old ones among the next rows: their number. Where a step takes few rows, young ones may lie
+ * before old ones, and are passed.
+ */
 static int64
 look(Sweep *sweep, const char *name)
 {
 	bool  is_null;
 	int64 count;
+	Datum last;
 
-	if (SPI_execute(psprintf("SELECT pg_catalog.count(*), pg_catalog.max(id) FROM (SELECT id,"
-							 " received_at FROM %s WHERE id OPERATOR(pg_catalog.>) '" INT64_FORMAT
-							 "'::pg_catalog.int8 ORDER BY id USING OPERATOR(pg_catalog.<) LIMIT %d)"
-							 " AS next WHERE received_at OPERATOR(pg_catalog.<)"
-							 " (pg_catalog.now() OPERATOR(pg_catalog.-)"
-							 " pg_catalog.make_interval(mins => %d))",
-							 name, sweep->passed, sweep->rows, sl_event_retention),
-					true, 0) != SPI_OK_SELECT)
+	if (SPI_execute(
+			psprintf("SELECT pg_catalog.count(*) FILTER (WHERE old), pg_catalog.max(id) FILTER"
+					 " (WHERE old), pg_catalog.max(id) FROM (SELECT id, received_at"
+					 " OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-)"
+					 " pg_catalog.make_interval(mins => %d)) AS old FROM %s WHERE id"
+					 " OPERATOR(pg_catalog.>) '" INT64_FORMAT "'::pg_catalog.int8"
+					 " ORDER BY id USING OPERATOR(pg_catalog.<) LIMIT %d) AS next",
+					 sl_event_retention, name, sweep->passed, sweep->rows),
+			true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for old events");
 	count = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
-	if (count > 0)
-		sweep->last =
-			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &is_null));
+	last = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, count > 0 ? 2 : 3, &is_null);
+	if (!is_null && (count > 0 || sweep->rows < STEP))
+		sweep->last = DatumGetInt64(last);
 	return count;
 }
 
@@ -135,7 +140,7 @@ step(Sweep *sweep)
 		pass_over(sweep, old - remove_rows(sweep, name, role),
 				  "row security hides them from smartlead_admin, or a trigger or rule keeps them");
 	sl_limit_stop();
-	return old == sweep->rows;
+	return sweep->rows < STEP ? sweep->last > sweep->passed : old == sweep->rows;
 }
 
 static bool
@@ -217,6 +222,8 @@ tell_what_is_held(void)
 	}
 	snprintf(text, sizeof(text), "old events can't be removed (" INT64_FORMAT "): %s", held, why);
 	sl_receiver_trouble(SL_TROUBLE_RETENTION, held == 0 ? NULL : text);
+	if (held == 0)
+		sl_retention_start_over();
 }
 
 bool
