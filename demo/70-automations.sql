@@ -1,7 +1,8 @@
 -- 7. Automations: what an event shall cause at Smartlead goes through a queue that a worker drains
 --    after the commit. The four that are asked for first:
 SET ROLE revops;
-SELECT smartlead_automate('EMAIL_REPLY', 'update_lead_category', '{"campaign_id": "$campaign_id", "lead_id": "$lead_id", "category": "Meeting Request"}') AS on_reply,
+SELECT smartlead_automate('EMAIL_REPLY', 'update_lead_category', '{"campaign_id": "$campaign_id", "lead_id": "$lead_id", "category": "Meeting Request"}',
+		'$ ? (!($category_id >= 2))') AS on_reply, -- not what Smartlead has found to be out of office (6), a bounce (9), ...
 	smartlead_automate('LEAD_UNSUBSCRIBED', 'unsubscribe_lead', '{"email": "$lead_email"}') AS on_unsubscribe,
 	smartlead_automate('EMAIL_LINK_CLICK', 'pause_lead', '{"campaign_id": "$campaign_id", "lead_id": "$lead_id"}') AS on_click,
 	smartlead_automate('EMAIL_SENT', 'get_campaign', '{"campaign_id": "$campaign_id"}') AS on_sent;

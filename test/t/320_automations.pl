@@ -86,6 +86,40 @@ emit('EMAIL_LINK_CLICK', $ada, overrides => { domain => 'two.example', link_clic
 ok(jobs_end(1), 'the condition lets one of two pass');
 is($node->safe_psql('postgres', q{SELECT args->>'domain' || ' ' || state FROM smartlead_queue}), 'two.example done', 'with a value of the payload');
 
+# D8: the example of the documents, as it stands there, leaves out what no person has answered.
+as_app('SELECT smartlead_drop_automation(id) FROM smartlead_list_automations()');
+$node->safe_psql('postgres', 'DELETE FROM smartlead_queue');
+my ($example) = slurp_file('docs/queue.md') =~ /^(SELECT smartlead_automate\('EMAIL_REPLY',.*?\);)$/ms;
+my $url = as_app("SELECT smartlead_webhook_url('sandbox')");
+like(as_app($example), qr/^\d+$/, 'D8: the example of queue.md');
+my $replies = 0;
+
+# How many jobs a reply of a lead of its own leads to.
+sub jobs_of_reply
+{
+	my (%more) = @_;
+	my $lead = 5000 + ++$replies;
+	my %reply = (event_type => 'EMAIL_REPLY', campaign_id => 549768, sl_email_lead_id => "$lead", sl_lead_email => "lead$lead\@clinic.example",
+		subject => 'Re: Hello', stats_id => "reply-$lead", event_timestamp => '2026-05-04T10:00:00Z', reply_message => { message_id => "<r$lead\@x>", text => 'Hello' },
+		leadCorrespondence => { targetLeadEmail => "lead$lead\@clinic.example", replyReceivedFrom => "lead$lead\@clinic.example" });
+	my $status = http_request('POST', $url, { %reply, %more })->{status};
+	return "status $status" if $status != 200;
+	return $node->safe_psql('postgres', "SELECT count(*) FROM smartlead_queue WHERE args->>'lead_id' = '$lead'");
+}
+
+is(jobs_of_reply(%{ $_->[1] }), 1, "D8: $_->[0] counts")
+  for [ 'a reply without a category', {} ], [ 'one whose category is null', { reply_category => undef } ], [ 'an interested one', { reply_category => 1 } ],
+	[ 'one without subject and correspondence', { subject => undef, leadCorrespondence => undef } ], [ 'one whose sender is null', { leadCorrespondence => { replyReceivedFrom => undef } } ],
+	[ 'one that speaks of an office', { subject => 'Re: your office' } ];
+is(jobs_of_reply(%{ $_->[1] }), 0, "D8: $_->[0] does not")
+  for [ 'out of office', { reply_category => 6 } ], [ 'a report of non-delivery', { reply_category => 9 } ], [ 'what could not be judged', { reply_category => 8 } ],
+	[ 'somebody who is not interested', { reply_category => 3 } ], [ 'a category of the workspace', { reply_category => 91034 } ],
+	[ 'a report without a category', { leadCorrespondence => { replyReceivedFrom => 'mailer-daemon@googlemail.example' } } ],
+	[ 'one in another spelling', { leadCorrespondence => undef, lead_correspondence => { replyReceivedFrom => 'Mail System <MAILER-DAEMON@mx.example>' } } ],
+	[ 'an automatic reply without a category', { subject => 'Automatic reply: Hello' } ], [ 'an absence', { subject => 'Out of office' } ];
+as_app('SELECT smartlead_drop_automation(id) FROM smartlead_list_automations()');
+ok(wait_until(sub { as_app(q{SELECT count(*) FILTER (WHERE finished_at IS NULL) FROM smartlead_queue}) == 0 }, 'quiet'), 'these jobs end');
+
 # One whose arguments come to nothing loses no event.
 as_app('SELECT smartlead_drop_automation(id) FROM smartlead_list_automations()');
 my $events = $node->safe_psql('postgres', 'SELECT count(*) FROM smartlead_events');
