@@ -116,11 +116,52 @@ sub path_works
 	return 1;
 }
 
+sub is_eventually
+{
+	my ($query, $expected, $name) = @_;
+	return ok(wait_until(sub { $node->safe_psql('crm', $query) eq $expected }, $name), $name)
+	  || diag $node->safe_psql('crm', $query);
+}
+
+# What the recipes have made, and what it does.
+sub recipes_work
+{
+	follow('docs/recipes.md', id => 'D4') or return;
+	cmp_ok($node->safe_psql('crm', 'SELECT count(*) FROM crm.leads'), '>', 10000, 'D4: all leads are copied');
+	ok(wait_until(sub { status_of($chi) eq 'PAUSED' }, 'the pause'), 'D4: who becomes a customer is paused');
+	is($node->safe_psql('crm', q{SELECT string_agg(kind || ' ' || who, ',') FROM crm.history}), 'EMAIL_REPLY bjorn@tand.example', 'D4: events are read on');
+	is($node->safe_psql('crm', 'SELECT id = (SELECT max(id) FROM smartlead_events) FROM crm.read_to'), 't', 'D4: as far as they go');
+	$node->safe_psql('crm', "SET ROLE app; SELECT smartlead_update_lead_category($campaign, $dora, 6)");
+	is_eventually(q{SELECT args::text || ' ' || state FROM smartlead_queue WHERE action = 'resume_lead'},
+		qq({"lead_id": $dora, "delay_days": 7, "campaign_id": $campaign} done), 'D4: who is absent is resumed');
+	is($node->safe_psql('crm', 'SELECT count(*) = count(DISTINCT campaign_id) FROM smartlead_webhooks WHERE ended_at IS NULL'), 't', 'D4: no campaign has two webhooks');
+	is($node->safe_psql('crm', q{SELECT string_agg(state, ',') FROM smartlead_queue WHERE state <> 'done'}), '', 'D4: no job has failed');
+	return;
+}
+
+sub all_is_removed
+{
+	my ($ddl) = $node->safe_psql('crm', (blocks_of('docs/operations.md'))[0][1]);
+	is($ddl, 'CREATE TRIGGER on_reply AFTER INSERT ON public.smartlead_events FOR EACH ROW WHEN ((new.kind = \'EMAIL_REPLY\'::text)) EXECUTE FUNCTION crm.on_reply();',
+		'D4: the DDL that a dump lacks');
+	cmp_ok(scalar @{ sandbox_get('/_sandbox/state/webhooks') }, '>', 0, 'Smartlead has webhooks');
+	follow('docs/operations.md', id => 'D4') or return;
+	is(scalar @{ sandbox_get('/_sandbox/state/webhooks') }, 0, 'D4: none is left at Smartlead');
+	is($node->safe_psql('crm', q{SELECT count(*) FROM pg_roles WHERE rolname LIKE 'smartlead%'}), 0, 'D4: no role is left');
+	is($node->safe_psql('crm', q{SELECT (SELECT count(*) FROM pg_foreign_server) || ' ' || to_regclass('crm.tasks')}), '0 crm.tasks', 'D4: and what is the application\'s own is there');
+	return;
+}
+
 for my $file ('README.md', 'docs/events.md')
 {
 	(my $name = $file) =~ s/\W/_/g;
 	new_server($name);
-	path_works($file);
+	if (path_works($file) && $file eq 'README.md')
+	{
+		recipes_work();
+		follow('docs/troubleshooting.md', id => 'D4');
+		all_is_removed();
+	}
 	$node->stop;
 }
 
