@@ -48,13 +48,19 @@ read_back(const SlConnection *connection, const cJSON *created)
 	static const char *const campaign_id_only[] = {"campaign_id"};
 	SlArguments *arguments = sl_arguments(sl_endpoint_find("get_campaign", campaign_id_only, 1));
 	SlAnswer	*answer;
-	int64		 id;
+	const cJSON *campaign;
+	int64		 id, read_id;
 
 	if (!sl_json_bigint(sl_json_member(created, "id"), &id))
 		return NULL;
 	sl_arguments_set_bigint(arguments, "campaign_id", id);
 	answer = sl_call_try(connection, arguments);
-	return answer->problem == NULL ? sl_answer_object(answer) : NULL;
+	campaign = answer->problem == NULL ? sl_answer_object(answer) : NULL;
+	/* The caller must never learn another campaign's id. */
+	if (campaign == NULL || !sl_json_bigint(sl_json_member(campaign, "id"), &read_id) ||
+		read_id != id)
+		return NULL;
+	return campaign;
 }
 
 /* The campaign as a row, or NULL, with *why set, when something in it can't be read. */
