@@ -138,7 +138,7 @@ my $harness = TAP::Harness->new(
 		timer     => 1,
 		failures  => 1,
 		verbosity => $ENV{TEST_VERBOSE} ? 1 : 0,
-		jobs      => $ENV{PROVE_JOBS} || 1,
+		jobs      => $ENV{PROVE_JOBS} || 2,
 	});
 
 # Whoever runs a file is told, and ends what that has started.
