@@ -23,4 +23,11 @@ is(join(', ', sort grep { $text !~ /\b\Q$_\E\b/ } @objects), '', 'every function
 my @settings = split /\n/, $node->safe_psql('postgres', q{SELECT name FROM pg_settings WHERE name LIKE 'smartlead.%'});
 is(join(', ', grep { $text !~ /`\Q$_\E`/ } @settings), '', 'and every setting');
 
+
+# settings.md says of each what it says of itself.
+my $said = slurp_file('docs/settings.md');
+is($node->safe_psql('postgres', q{SELECT string_agg(name, ', ') FROM pg_settings WHERE name LIKE 'smartlead.%' AND short_desc IS NULL}), '', 'each says something of itself');
+my @told = split /\n/, $node->safe_psql('postgres', q{SELECT name || ' ' || concat_ws(' ', short_desc, nullif(extra_desc, '')) FROM pg_settings WHERE name LIKE 'smartlead.%'});
+is(join("\n", grep { my ($name, $words) = split / /, $_, 2; $said !~ /^\| `\Q$name\E` \|.*\| \Q$words\E \|$/m } @told), '', 'D2: settings.md says the same');
+
 done_testing();

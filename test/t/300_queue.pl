@@ -166,6 +166,8 @@ my $blocked = sandbox_get('/_sandbox/state/blocklist');
 is(scalar(grep { (ref $_ ? $_->{email_or_domain} // $_->{domain} : $_) =~ /^blocked\d+\.example$/ } @$blocked), 1200, 'all of them');
 is(query(q{SELECT count(*) FROM smartlead_queue WHERE action = 'block_domain' AND state = 'done' AND requests_shared > 1}) > 1000 ? 1 : 0,
 	1, 'and each job knows that it shared a request');
+is(query(q{SELECT count(*) FROM smartlead_queue WHERE action = 'block_domain' AND state = 'done' AND requests_shared > 1 AND response IS NULL}), 0,
+	'D2: and what was answered to all of them');
 
 sandbox_post('/_sandbox/fault', { kind => 'status', status => 400, body => '{"message":"one of them is bad"}', path => '/leads/add-domain-block-list', times => 1 });
 $before = last_request();
