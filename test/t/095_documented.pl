@@ -30,4 +30,40 @@ is($node->safe_psql('postgres', q{SELECT string_agg(name, ', ') FROM pg_settings
 my @told = split /\n/, $node->safe_psql('postgres', q{SELECT name || ' ' || concat_ws(' ', short_desc, nullif(extra_desc, '')) FROM pg_settings WHERE name LIKE 'smartlead.%'});
 is(join("\n", grep { my ($name, $words) = split / /, $_, 2; $said !~ /^\| `\Q$name\E` \|.*\| \Q$words\E \|$/m } @told), '', 'D2: settings.md says the same');
 
+
+# The arguments that the documents name are there, and so are the defaults of settings.
+my %arguments;
+for (split /\n/, $node->safe_psql('postgres', q{SELECT concat_ws(' ', p.proname, array_to_string(p.proargnames[:p.pronargs], ' ')) FROM pg_proc p WHERE p.proname LIKE 'smartlead\_%'}))
+{
+	my ($function, @names) = split / /;
+	$arguments{$function}{$_} = 1 for '', @names;
+}
+my @wrong;
+(my $prose = $text) =~ s/^```.*?^```$|^    .*?$//msg; # in SQL, names are of columns
+while ($prose =~ /\b(smartlead_\w+)\(([^()]*)\)(?! FROM)/g)
+{
+	my ($function, $list) = ($1, $2);
+	if (!$arguments{$function}) { push @wrong, "$function()"; next }
+	for my $argument (split /,\s*/, $list)
+	{
+		my ($name) = $argument =~ /^([a-z_]+)(?: [a-z]+(?:\[\])?(?: DEFAULT .*)?| =>.*|)$/ or next;
+		push @wrong, "$function($name)" unless $arguments{$function}{$name};
+	}
+}
+is(join(', ', @wrong), '', 'D2: functions have the arguments that the documents name');
+
+my %default = map { split / /, $_, 2 } split /\n/, $node->safe_psql('postgres', q{SELECT name || ' ' || CASE current_setting(name) WHEN '' THEN 'empty' ELSE '`' || current_setting(name) || '`' END FROM pg_settings WHERE name LIKE 'smartlead.%'});
+my @defaults;
+for my $file (qw(settings operations))
+{
+	my $page = slurp_file("docs/$file.md");
+	while ($page =~ /^\| (`smartlead\.[^|]*) \| ([^|]+) \|/mg)
+	{
+		my ($names, $value) = ($1, $2);
+		$value = "`$value`" if $value !~ /^`|^empty$/;
+		push @defaults, "$file.md: $_ $value" for grep { $default{$_} ne $value } $names =~ /`([^`]+)`/g;
+	}
+}
+is(join("\n", @defaults), '', 'D2: settings have the defaults that the documents tell');
+
 done_testing();
