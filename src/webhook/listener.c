@@ -4,9 +4,10 @@
  *
  * libmicrohttpd runs in the main loop's own thread: its epoll descriptor is one of the things that
  * the loop waits for, and sl_listener_run() does what there is to do. When settings change, another
- * daemon takes the place of the present one, after what is in the queue has had its answer. The
- * socket stays unless its address changes, so nobody is refused a connection meanwhile. When the new
- * settings can't be used (an address, a certificate), the present daemon goes on undisturbed.
+ * daemon takes the place of the present one, which takes no new connections any more and leaves with
+ * its last one: each ends with its next answer, or by its own time limits. The socket stays unless its
+ * address changes, so nobody is refused a connection meanwhile. When the new settings can't be used (an
+ * address, a certificate), the present daemon goes on undisturbed.
  *
  * A daemon gets a duplicate of the socket, since it closes what it was given when it can't start.
  *
@@ -21,7 +22,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/ilist.h"
 #include "storage/fd.h"
+#include "utils/memutils.h"
 
 #include "webhook/webhook.h"
 
@@ -35,7 +38,7 @@
 
 #define MAX_PEM_SIZE (1024 * 1024)
 
-/* How long what is in the queue may take to be stored before the daemon is stopped. */
+/* How long what is in the queue may take to be stored before all daemons are stopped. */
 #define SETTLE_US 2000000
 
 /* Runs of the daemon before the queue has its turn. */
@@ -68,9 +71,17 @@ typedef struct Listener
 	struct MHD_Daemon *daemon; /* on a duplicate of it; NULL: none */
 } Listener;
 
-static Listener current = {-1, NULL};
-static InForce	in_force;
-static int		generation = 0; /* counts daemons: a new one may get the old descriptor */
+/* A daemon that another one has taken the place of. */
+typedef struct Leaving
+{
+	slist_node		   node;
+	struct MHD_Daemon *daemon;
+} Leaving;
+
+static Listener	  current = {-1, NULL};
+static slist_head leaving = SLIST_STATIC_INIT(leaving);
+static InForce	  in_force;
+static int		  generation = 0; /* counts daemons: a new one may get the old descriptor */
 
 static void
 forget(InForce *settings)
@@ -317,17 +328,78 @@ start_daemon(const InForce *wanted, int socket, char *trouble, size_t size)
 }
 
 static void
-stop_daemon(struct MHD_Daemon *daemon)
+quiesce(struct MHD_Daemon *daemon)
 {
 	int duplicate = MHD_quiesce_daemon(daemon);
 
-	MHD_stop_daemon(daemon);
 	if (duplicate != MHD_INVALID_SOCKET)
 		close(duplicate);
 }
 
+static unsigned int
+connections_of(struct MHD_Daemon *daemon)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+	return info == NULL ? 0 : info->num_connections;
+}
+
+/* A socket that is about to be closed may hold clients that nobody has taken yet: a run takes a few. */
+static void
+take_connections(struct MHD_Daemon *daemon)
+{
+	unsigned int before;
+	int			 runs = 0;
+
+	do
+	{
+		before = connections_of(daemon);
+		MHD_run(daemon);
+	} while (connections_of(daemon) > before && ++runs < MAX_RUNS);
+}
+
+/* Another socket or daemon, if given, takes the place of what is in force. */
+static void
+replace(int socket, struct MHD_Daemon *daemon)
+{
+	if (current.daemon != NULL)
+	{
+		Leaving *last = MemoryContextAlloc(TopMemoryContext, sizeof(Leaving));
+
+		if (current.socket != socket)
+			take_connections(current.daemon);
+		quiesce(current.daemon);
+		last->daemon = current.daemon;
+		slist_push_head(&leaving, &last->node);
+	}
+	if (current.socket >= 0 && current.socket != socket)
+		close(current.socket);
+	current.socket = socket;
+	current.daemon = daemon;
+	generation++;
+}
+
+static void
+stop_leaving(bool with_connections)
+{
+	slist_mutable_iter iter;
+
+	slist_foreach_modify (iter, &leaving)
+	{
+		Leaving *one = slist_container(Leaving, node, iter.cur);
+
+		if (!with_connections && connections_of(one->daemon) > 0)
+			continue;
+		slist_delete_current(&iter);
+		MHD_stop_daemon(one->daemon);
+		pfree(one);
+		generation++;
+	}
+}
+
 /*
- * Before the daemon is stopped, which ends all connections: what is in the queue gets its answer,
+ * Before daemons are stopped, which ends their connections: what is in the queue gets its answer,
  * and what comes meanwhile is told to come again. Nothing is suspended then (request.c), for
  * libmicrohttpd aborts when a connection is.
  */
@@ -344,28 +416,29 @@ settle(void)
 	sl_listener_run();
 }
 
-/* Ends what is in force; another socket or daemon, if given, takes its place. */
-static void
-replace(int socket, struct MHD_Daemon *daemon)
-{
-	if (current.daemon != NULL)
-	{
-		settle();
-		stop_daemon(current.daemon);
-		sl_queue.closed = false;
-	}
-	if (current.socket >= 0 && current.socket != socket)
-		close(current.socket);
-	current.socket = socket;
-	current.daemon = daemon;
-	generation++;
-}
-
 void
 sl_listener_stop(void)
 {
+	settle();
 	replace(-1, NULL);
+	stop_leaving(true);
+	sl_queue.closed = false;
 	forget(&in_force);
+}
+
+void
+sl_listener_clear(void)
+{
+	stop_leaving(false);
+}
+
+bool
+sl_listener_leaves(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_DAEMON);
+
+	return info != NULL && info->daemon != current.daemon;
 }
 
 /* Opens what is wanted, beside what is in force until that has worked. */
@@ -407,7 +480,8 @@ exchange_addresses(const SlWorkerSlot *slot, const InForce *wanted, char *troubl
 
 	if (trial == NULL)
 		return false;
-	stop_daemon(trial);
+	quiesce(trial);
+	MHD_stop_daemon(trial);
 	replace(-1, NULL);
 	if (open_listener(slot, wanted, true, trouble, size))
 		return true;
@@ -504,27 +578,71 @@ sl_listener_generation(void)
 	return generation;
 }
 
-int
-sl_listener_descriptor(void)
+static int
+descriptor_of(struct MHD_Daemon *daemon)
 {
-	const union MHD_DaemonInfo *info =
-		current.daemon == NULL ? NULL
-							   : MHD_get_daemon_info(current.daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD);
 
 	return info == NULL ? -1 : info->epoll_fd;
+}
+
+int
+sl_listener_descriptors(int **descriptors)
+{
+	slist_iter iter;
+	int		   n = 1;
+
+	slist_foreach (iter, &leaving)
+		n++;
+	*descriptors = palloc(sizeof(int) * n);
+	n = 0;
+	if (current.daemon != NULL)
+		(*descriptors)[n++] = descriptor_of(current.daemon);
+	slist_foreach (iter, &leaving)
+		(*descriptors)[n++] = descriptor_of(slist_container(Leaving, node, iter.cur)->daemon);
+	return n;
+}
+
+/* The sooner of a time and of when a daemon wants to run; milliseconds, or -1. */
+static long
+sooner_of(struct MHD_Daemon *daemon, long time)
+{
+	MHD_UNSIGNED_LONG_LONG timeout;
+
+	if (MHD_get_timeout(daemon, &timeout) != MHD_YES)
+		return time;
+	if (timeout > INT_MAX)
+		timeout = INT_MAX;
+	return time < 0 ? (long) timeout : Min(time, (long) timeout);
+}
+
+static long
+daemons_timeout(long time)
+{
+	slist_iter iter;
+
+	if (current.daemon != NULL)
+		time = sooner_of(current.daemon, time);
+	slist_foreach (iter, &leaving)
+		time = sooner_of(slist_container(Leaving, node, iter.cur)->daemon, time);
+	return time;
+}
+
+static void
+run_daemons(void)
+{
+	slist_iter iter;
+
+	if (current.daemon != NULL)
+		MHD_run(current.daemon);
+	slist_foreach (iter, &leaving)
+		MHD_run(slist_container(Leaving, node, iter.cur)->daemon);
 }
 
 long
 sl_listener_timeout(void)
 {
-	MHD_UNSIGNED_LONG_LONG timeout;
-	long				   sweep = sl_peers_sweep();
-
-	if (current.daemon == NULL || MHD_get_timeout(current.daemon, &timeout) != MHD_YES)
-		return sweep;
-	if (timeout > INT_MAX)
-		timeout = INT_MAX;
-	return sweep < 0 ? (long) timeout : Min(sweep, (long) timeout);
+	return daemons_timeout(sl_peers_sweep());
 }
 
 /*
@@ -536,19 +654,16 @@ sl_listener_timeout(void)
 void
 sl_listener_run(void)
 {
-	int64				   start = sl_now_us();
-	MHD_UNSIGNED_LONG_LONG timeout;
+	int64 start = sl_now_us();
 
-	if (current.daemon == NULL)
-		return;
 	for (int i = 1; i <= MAX_RUNS; i++)
 	{
 		uint64 taken = sl_queue.taken, ended = sl_queue.ended;
 		bool   is_answering, is_reading;
 		int64  took;
 
-		MHD_run(current.daemon);
-		if (MHD_get_timeout(current.daemon, &timeout) != MHD_YES || timeout > 0)
+		run_daemons();
+		if (daemons_timeout(-1) != 0)
 			break;
 		took = sl_now_us() - start;
 		is_answering = (sl_queue.ended != ended && took < ANSWER_US) ||

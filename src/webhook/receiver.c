@@ -108,21 +108,24 @@ update_listener(Receiver *receiver)
 	}
 }
 
-/* The set holds the listener's descriptor, which changes with the listener. */
+/* The set holds the listener's descriptors, which change with the listener. */
 static void
 prepare_wait(Receiver *receiver)
 {
-	int descriptor = sl_listener_descriptor();
+	int *descriptors;
+	int	 n;
 
 	if (receiver->events != NULL && receiver->generation == sl_listener_generation())
 		return;
 	if (receiver->events != NULL)
 		FreeWaitEventSet(receiver->events);
-	receiver->events = sl_create_wait_event_set(3);
+	n = sl_listener_descriptors(&descriptors);
+	receiver->events = sl_create_wait_event_set(2 + n);
 	AddWaitEventToSet(receiver->events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(receiver->events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-	if (descriptor >= 0)
-		AddWaitEventToSet(receiver->events, WL_SOCKET_READABLE, descriptor, NULL, NULL);
+	for (int i = 0; i < n; i++)
+		AddWaitEventToSet(receiver->events, WL_SOCKET_READABLE, descriptors[i], NULL, NULL);
+	pfree(descriptors);
 	receiver->generation = sl_listener_generation();
 }
 
@@ -236,6 +239,7 @@ keep_house(Receiver *receiver)
 {
 	if (receiver->listen_at != 0 && receiver->listen_at <= sl_now_us())
 		update_listener(receiver);
+	sl_listener_clear();
 	if (receiver->look_around_at <= sl_now_us())
 	{
 		receiver->look_around_at = sl_now_us() + LOOK_AROUND_US;

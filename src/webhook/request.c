@@ -38,7 +38,7 @@ typedef struct Answer
 	const char *value;
 	SlJsonFault fault; /* only for bodies with this one */
 
-	struct MHD_Response *response;
+	struct MHD_Response *response, *last; /* the second one ends the connection */
 } Answer;
 
 static Answer answers[] = {
@@ -57,6 +57,20 @@ static Answer answers[] = {
 	{503, "{\"ok\":false,\"message\":\"try again later\"}\n", "Retry-After", "10"},
 };
 
+static struct MHD_Response *
+create_response(const Answer *answer)
+{
+	struct MHD_Response *response = MHD_create_response_from_buffer(
+		strlen(answer->body), (void *) answer->body, MHD_RESPMEM_PERSISTENT);
+
+	if (response == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	MHD_add_response_header(response, "Content-Type", "application/json");
+	if (answer->header != NULL)
+		MHD_add_response_header(response, answer->header, answer->value);
+	return response;
+}
+
 void
 sl_responses_create(void)
 {
@@ -64,15 +78,12 @@ sl_responses_create(void)
 	{
 		Answer *answer = &answers[i];
 
-		if (answer->response != NULL)
-			continue;
-		answer->response = MHD_create_response_from_buffer(
-			strlen(answer->body), (void *) answer->body, MHD_RESPMEM_PERSISTENT);
 		if (answer->response == NULL)
-			ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-		MHD_add_response_header(answer->response, "Content-Type", "application/json");
-		if (answer->header != NULL)
-			MHD_add_response_header(answer->response, answer->header, answer->value);
+			answer->response = create_response(answer);
+		if (answer->last != NULL)
+			continue;
+		answer->last = create_response(answer);
+		MHD_add_response_header(answer->last, "Connection", "close");
 	}
 }
 
@@ -389,7 +400,7 @@ waits_long(const SlHttpRequest *request)
  * libmicrohttpd asks at each run whether a queued request has its answer. Not to be asked, and to
  * be safe from its time limits, a connection can be suspended; but that and its end cost three
  * system calls, more than to be asked once or twice. So only those that wait long are, and none when
- * the daemon is about to be stopped, which it can't be with suspended connections.
+ * daemons are about to be stopped, which they can't be with suspended connections.
  */
 static void
 suspend(SlHttpRequest *request)
@@ -469,7 +480,9 @@ respond(SlHttpRequest *request)
 	set_answering(request, true);
 	if (answer == NULL)
 		return MHD_NO;
-	return MHD_queue_response(request->connection, request->status, answer->response);
+	return MHD_queue_response(request->connection, request->status,
+							  sl_listener_leaves(request->connection) ? answer->last
+																	  : answer->response);
 }
 
 enum MHD_Result

@@ -390,7 +390,7 @@ typedef struct SlRequestQueue
 	uint64	   taken;	   /* bytes of bodies, ever */
 	int		   answering;  /* requests whose answers are on their way */
 	uint64	   ended;	   /* of those, ever */
-	bool	   closed;	   /* the daemon is about to be stopped: come again later */
+	bool	   closed;	   /* all daemons are about to be stopped: come again later */
 } SlRequestQueue;
 
 extern SlRequestQueue sl_queue;
@@ -435,9 +435,11 @@ extern long sl_peers_sweep(void);
 extern bool
 sl_listener_update(SlWorkerSlot *slot); /* opens, or opens anew after settings changed */
 extern void sl_listener_stop(void);
-extern int	sl_listener_descriptor(void); /* to wait for; -1: none */
-extern int	sl_listener_generation(void); /* another one: the descriptor is another one, too */
-extern long sl_listener_timeout(void);	  /* milliseconds, or -1 */
+extern int	sl_listener_descriptors(int **descriptors); /* to wait for, palloc'd; their number */
+extern int	sl_listener_generation(void); /* another one: the descriptors are others, too */
+extern void sl_listener_clear(void);	  /* what former settings have left, and nobody uses */
+extern bool sl_listener_leaves(struct MHD_Connection *connection); /* of former settings? */
+extern long sl_listener_timeout(void);							   /* milliseconds, or -1 */
 extern void sl_listener_run(void);
 
 /* Can the receiver commit? Finds out, but no more than once a second. Outside a transaction. */

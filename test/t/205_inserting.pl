@@ -255,11 +255,18 @@ ok(wait_until(sub { sql(q{SELECT count(*) FROM smartlead_events WHERE subject = 
 is(send_event($url, event()), 200, 'the receiver goes on');
 sql('DROP TRIGGER slow ON smartlead_events');
 
-# Settings that change while requests wait, so that their connections must be closed
+# Settings that change while requests wait: their connections are answered like others
 forget();
 sql(q{SET ROLE app; CREATE OR REPLACE FUNCTION work.slow() RETURNS trigger LANGUAGE plpgsql AS
 	'BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END';
 	CREATE TRIGGER slow AFTER INSERT ON smartlead_events FOR EACH ROW EXECUTE FUNCTION work.slow();});
+# No time limit of the clients' shall be in the way of a slow machine.
+my $listened = () = slurp_file($node->logfile) =~ /smartlead receives webhooks on/g;
+sql("ALTER SYSTEM SET smartlead.idle_timeout = '1h'");
+sql("ALTER SYSTEM SET smartlead.request_timeout = '1h'");
+$node->reload;
+ok(wait_until(sub { (() = slurp_file($node->logfile) =~ /smartlead receives webhooks on/g) > $listened }, 'the new limits'),
+	'longer limits are in force');
 my $pid = receiver_pid($node);
 my $reloader = fork // die;
 if ($reloader == 0)
@@ -272,11 +279,9 @@ if ($reloader == 0)
 	}
 	POSIX::_exit(0);
 }
-my @statuses = split / /, send_at_once($url, map { event() } 1 .. 40);
+is(send_at_once($url, map { event() } 1 .. 40), join(' ', (200) x 40), 'review: forty clients are answered, whatever is reloaded meanwhile');
 waitpid $reloader, 0;
-is(scalar(grep { $_ == 200 || $_ == 503 } @statuses), 40, 'forty clients are answered, some of them that they should come again');
-cmp_ok(scalar(grep { $_ == 200 } @statuses), '>', 5, 'others that they are stored');
-is(event_counts($node), scalar(grep { $_ == 200 } @statuses) . '/0', 'and those are');
+is(event_counts($node), '40/0', 'and their events are stored');
 is(receiver_pid($node), $pid, 'by the same receiver');
 is($node->safe_psql('postgres', 'SHOW smartlead.max_connections'), 1998, 'which has other limits now');
 
@@ -332,7 +337,7 @@ if ($dropper == 0)
 	system 'psql', '-Xq', '-d', $node->connstr('postgres'), '-c', 'SET client_min_messages = error; DROP EXTENSION smartlead CASCADE';
 	POSIX::_exit(0);
 }
-@statuses = split / /, send_at_once($url, map { event() } 1 .. 20);
+my @statuses = split / /, send_at_once($url, map { event() } 1 .. 20);
 waitpid $dropper, 0;
 is(scalar(grep { $_ == 200 || $_ == 503 || $_ == 404 || $_ == 599 } @statuses), 20, 'the extension is dropped while requests wait');
 cmp_ok(scalar(grep { $_ == 200 } @statuses), '<', 20, 'which not all of them survive');

@@ -45,6 +45,17 @@ sub make_pair
 	return system("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$name -keyout $file.key -out $file.crt >/dev/null 2>&1") == 0;
 }
 
+# What comes next on a connection; '' when it has ended.
+sub answer_of
+{
+	my ($socket) = @_;
+	my $vector = '';
+	vec($vector, fileno $socket, 1) = 1;
+	my $answer = '';
+	sysread $socket, $answer, 4096 if select($vector, undef, undef, $PostgreSQL::Test::Utils::timeout_default || 180);
+	return $answer;
+}
+
 # What a request over TLS is answered, and whose certificate was shown.
 sub over_tls
 {
@@ -82,6 +93,41 @@ SKIP:
 	set('RESET smartlead.tls_certificate_file', 'RESET smartlead.tls_key_file', 'RESET smartlead.listen_address', 'RESET smartlead.max_header_size');
 	ok(receiver_listens($port), 'R1: plain HTTP again');
 	is_unbroken('R1: the server has gone on');
+}
+
+# What clients had begun when the settings changed is answered, however long after
+{
+	my $body = event_named('begun');
+	my $request = post($path, $body);
+	my $keep = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+	my $elsewhere = free_port();
+	my %client = map { $_ => IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) // die "connect: $!" }
+	  qw(silent head half served);
+	syswrite $client{head}, substr $request, 0, 20;
+	syswrite $client{half}, substr $request, 0, -10;
+	syswrite $client{served}, $keep;
+	like(answer_of($client{served}), qr/^HTTP\/1.1 200 (?!.*Connection: close)/s, 'review: a connection is kept');
+	for my $change ("smartlead.max_connections = 1999", "smartlead.max_header_size = 16", "smartlead.port = $elsewhere")
+	{
+		my $before = () = slurp_file($node->logfile) =~ /smartlead receives webhooks on/g;
+		set("SET $change");
+		ok(wait_until(sub { (() = slurp_file($node->logfile) =~ /smartlead receives webhooks on/g) > $before }, $change),
+			"review: $change is in force");
+	}
+	ok(receiver_listens($elsewhere), 'review: new clients are served');
+	syswrite $client{silent}, $request;
+	syswrite $client{head}, substr $request, 20;
+	syswrite $client{half}, substr $request, -10;
+	syswrite $client{served}, $keep;
+	for my $name (sort keys %client)
+	{
+		like(answer_of($client{$name}), qr/^HTTP\/1.1 200 .*Connection: close/s, "review: a client that was $name is answered, for the last time");
+		is(answer_of($client{$name}), '', 'review: and its connection ends');
+	}
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM smartlead_events WHERE stats_id = 'begun'}), 1, 'review: their event is stored');
+	set('RESET smartlead.max_connections', 'RESET smartlead.max_header_size', "SET smartlead.port = $port");
+	ok(receiver_listens($port), 'review: back again');
+	$node->safe_psql('postgres', 'DELETE FROM smartlead_events');
 }
 
 # Reloads under load. Each client is a process that does the same again and again until the test ends.
