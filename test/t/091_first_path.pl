@@ -159,6 +159,7 @@ for my $file ('README.md', 'docs/events.md')
 	if (path_works($file) && $file eq 'README.md')
 	{
 		recipes_work();
+		follow('docs/queue.md', id => 'D4');
 		follow('docs/troubleshooting.md', id => 'D4');
 		all_is_removed();
 	}
