@@ -158,7 +158,8 @@ is(query(q{SELECT string_agg(DISTINCT connection, ',') FROM (SELECT connection::
 	UNION ALL SELECT connection FROM smartlead_webhooks UNION ALL SELECT connection FROM smartlead_events) c}), 'sales',
 	'Q11: jobs, automations, webhooks and events follow, whoever renames it');
 query("UPDATE smartlead_queue SET run_at = now(), due_at = now() WHERE id = $renamed");
-is(outcome(as('postgres', "SELECT smartlead_enqueue('pause_lead', '$bo')")), 'done|', 'Q11: what is new is performed');
+# Not by default: it belongs to a role that the default doesn't trust.
+is(outcome(as('postgres', "SELECT smartlead_enqueue('pause_lead', '$bo', connection => 'sales')")), 'done|', 'Q11: what is new is performed');
 is(outcome($renamed), 'done|', 'Q11: and what is old');
 query('CREATE FOREIGN DATA WRAPPER other; CREATE SERVER elsewhere FOREIGN DATA WRAPPER other; ALTER SERVER elsewhere RENAME TO elsewhere2');
 
