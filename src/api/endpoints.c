@@ -403,7 +403,7 @@ const SlEndpoint sl_endpoints[] = {
 		.kind = SL_ACTION,
 		.method = SL_POST,
 		.path = "/campaigns/{campaign_id}/webhooks",
-		/* Sent twice, it makes two webhooks. */
+		/* Sent twice, it makes two webhooks. The answer may lack the id, which the listing tells then. */
 		.repeatable = false,
 		.fixed_body = "\"id\":null",
 		.params = PARAMS(CAMPAIGN_ID,
@@ -453,6 +453,7 @@ const SlEndpoint sl_endpoints[] = {
 		.method = SL_POST,
 		.path = "/webhook/create",
 		.repeatable = false,
+		.makes_an_id = true,
 		.params = PARAMS({"name", SL_IN_BODY, SL_TEXT, .required = true},
 						 {"webhook_url", SL_IN_BODY, SL_TEXT, .required = true},
 						 {"association_type", SL_IN_BODY, SL_TEXT, .required = true},

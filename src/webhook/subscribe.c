@@ -191,17 +191,30 @@ has_token(const char *url, const char *token)
 	return length >= SL_TOKEN_LENGTH && strcmp(url + length - SL_TOKEN_LENGTH, token) == 0;
 }
 
-/* Not every answer to a registration tells the new webhook's id; the listing does. */
+/* It may be there, or not: whoever subscribes again may have two. */
+pg_noreturn static void
+raise_unknown_outcome(const char *endpoint)
+{
+	SlRequest request = {.endpoint = endpoint};
+
+	sl_problem_raise(
+		sl_problem_unknown_outcome(&request, pstrdup("The answer holds no id of what was made.")));
+}
+
+/* Not every answer to a registration tells the new webhook's id; the listing does. 0: it is not listed. */
 static int64
 look_up_remote_id(const SlConnection *connection, int64 campaign_id, const char *token)
 {
 	SlArguments *list = call_of("list_webhooks", NULL);
-	const cJSON *rows, *row;
+	SlAnswer	*answer;
+	const cJSON *row;
 	int64		 id;
 
 	sl_arguments_set_bigint(list, "campaign_id", campaign_id);
-	rows = sl_answer_rows(sl_call(connection, list));
-	cJSON_ArrayForEach (row, rows)
+	answer = sl_call_try(connection, list);
+	if (answer->problem != NULL)
+		return 0;
+	cJSON_ArrayForEach (row, sl_answer_rows(answer))
 	{
 		const cJSON *url = sl_json_member(row, "webhook_url");
 
@@ -227,7 +240,10 @@ register_at_campaign(const SlConnection *connection, SlWebhook *webhook, const c
 	answer = sl_call(connection, create);
 	if (sl_json_bigint(sl_json_member(sl_answer_object(answer), "id"), &id))
 		return id;
-	return look_up_remote_id(connection, webhook->campaign_id, token);
+	id = look_up_remote_id(connection, webhook->campaign_id, token);
+	if (id == 0)
+		raise_unknown_outcome(create->endpoint->name);
+	return id;
 }
 
 static int64
@@ -254,7 +270,7 @@ register_above(const SlConnection *connection, SlWebhook *webhook, const cJSON *
 		sl_arguments_set(create, sl_endpoint_param(create->endpoint, "category_id_map"),
 						 map_of_categories(categories, webhook->categories), JSONBOID);
 	if (!sl_json_bigint(sl_json_member(sl_answer_object(sl_call(connection, create)), "id"), &id))
-		return 0;
+		raise_unknown_outcome(create->endpoint->name);
 	return id;
 }
 

@@ -159,6 +159,29 @@ for my $try (
 is($node->safe_psql('postgres', 'SELECT count(*) FROM smartlead_webhook_tokens'), $tokens, 'no token is left');
 is(scalar @{ remote() }, 0, 'nor a webhook');
 
+# An answer without an id is no success
+sub subscribe_fails
+{
+	my ($call) = @_;
+	($code, $out, $err) = $node->psql('postgres',
+		"\\set VERBOSITY verbose\nSET ROLE app; SET smartlead.connection = 'sandbox'; SELECT smartlead_subscribe($call)");
+	return $err =~ /ERROR:  (\w{5}):/ ? $1 : "$out $err";
+}
+for my $body ('{"ok": true}', '{}', '', 'success', '{"ok": true, "id": null}', '{"ok": true, "id": "soon"}')
+{
+	my @answer = (method => 'POST', kind => 'status', status => 200, body => $body, times => 1);
+
+	sandbox_post('/_sandbox/fault', { @answer, path => '/webhook/create' });
+	is(subscribe_fails("level => 'user', events => '{EMAIL_SENT}'"), 'SL520', "C12: '$body' to a webhook above campaigns: in doubt");
+	sandbox_post('/_sandbox/fault', { @answer, path => "/campaigns/$campaign/webhooks" });
+	is(subscribe_fails($campaign), 'SL520', "C12: '$body' to one of a campaign, and it is not listed either: in doubt");
+}
+sandbox_post('/_sandbox/fault', { method => 'POST', kind => 'status', status => 200, body => '{"ok": true}', path => "/campaigns/$campaign/webhooks", times => 1 });
+sandbox_post('/_sandbox/fault', { method => 'GET', kind => 'status', status => 500, path => "/campaigns/$campaign/webhooks", times => 5 });
+is(subscribe_fails($campaign), 'SL520', 'C12: nor can it be listed: in doubt');
+sandbox_post('/_sandbox/reset');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM smartlead_webhook_tokens'), $tokens, 'no token is left');
+
 # Others' webhooks are not one's own
 $id = app("SELECT smartlead_subscribe($campaign)");
 $node->safe_psql('postgres', 'CREATE ROLE other; GRANT smartlead_admin TO other');
