@@ -262,7 +262,7 @@ set_limits_and_security(SlTransfer *transfer)
 	if (connection->ca_file != NULL)
 		SET(CURLOPT_CAINFO, connection->ca_file);
 	/* Plain http only goes to this machine; a proxy from the environment would see the key. */
-	if (strncmp(connection->base_url, "http:", 5) == 0)
+	if (pg_strncasecmp(connection->base_url, "http:", 5) == 0)
 		SET(CURLOPT_PROXY, "");
 	return ok;
 }

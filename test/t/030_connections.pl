@@ -48,6 +48,9 @@ like((log_of('*'))[0]{encoding}, qr/gzip/, 'we accept compressed answers');
 $session->query($create);
 $session->query($get);
 is(connections(log_of('*')), 2, 'a write that must not be repeated gets a connection of its own');
+connect_sandbox($node, name => 'shouting', options => { base_url => sandbox_url() =~ s/^http/HTTP/r });
+is($session->query(q{SELECT name FROM smartlead_get_campaign(549768, connection => 'shouting')}), 'Spring dentists', 'S6: nor by a scheme in capitals');
+$session->query('DROP SERVER shouting CASCADE');
 
 sandbox_post('/_sandbox/reset');
 $session->query('SELECT count(*) FROM smartlead_list_leads(600001)');
