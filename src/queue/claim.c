@@ -31,7 +31,7 @@
 /* Transfers that wait for their limits, in all lanes together; each lane has room for one. */
 #define MAX_WAITING 120
 
-/* Jobs looked at in one go, and how often in one round. */
+/* Jobs looked at in one go, and how often in one round, beside once in each turn. */
 #define PAGE_MIN 32
 #define MAX_PAGES 8
 
@@ -216,6 +216,8 @@ take_jobs(SlLane *lane, TimestampTz now, int64 *ids, int room)
 	{
 		if (SL_TURN_IS_NEW(turn))
 			choose_successors(lane, SL_TURN_PRIORITY(turn), &choice);
+		/* However many wait in the turns before: new ones may come there faster than they are read. */
+		pages = Max(pages, 1);
 		choose_in_turn(lane, turn, now, &pages, &choice);
 	}
 	return choice.n;
@@ -324,7 +326,7 @@ claim_in_lane(MemoryContext parent, SlLane *lane, int room, TimestampTz now, dli
 	char		 *gone = sl_lane_what_is_gone(lane);
 
 	if (gone != NULL)
-		return sl_store_fail_orphans(lane, gone);
+		return sl_store_fail_orphans(lane, gone, now);
 	connection = connect_lane(lane);
 	if (connection == NULL)
 		return false;

@@ -219,9 +219,9 @@ static Statement fail_orphans = {
 	"UPDATE %1$s.smartlead_queue SET state = 'failed', last_error = $3, sqlstate = $4, "
 	"finished_at = pg_catalog.clock_timestamp() WHERE id = ANY (ARRAY (SELECT id "
 	"FROM %1$s.smartlead_queue WHERE state = 'ready' AND home = %2$s AND connection = $1 "
-	"AND run_as = $2 LIMIT $5 FOR UPDATE SKIP LOCKED))",
-	5,
-	{NAMEOID, OIDOID, TEXTOID, TEXTOID, INT8OID}};
+	"AND run_as = $2 AND due_at <= $5 LIMIT $6 FOR UPDATE SKIP LOCKED))",
+	6,
+	{NAMEOID, OIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID}};
 
 /* Some that ended long ago, behind those looked at before. */
 static Statement expired = {
@@ -1100,11 +1100,13 @@ sl_store_confirm_recovery(void)
 }
 
 bool
-sl_store_fail_orphans(const SlLane *lane, const char *why)
+sl_store_fail_orphans(const SlLane *lane, const char *why, TimestampTz now)
 {
-	Datum values[] = {NameGetDatum(&lane->connection), ObjectIdGetDatum(lane->run_as),
+	Datum values[] = {NameGetDatum(&lane->connection),
+					  ObjectIdGetDatum(lane->run_as),
 					  CStringGetTextDatum(why),
 					  CStringGetTextDatum(unpack_sql_state(ERRCODE_UNDEFINED_OBJECT)),
+					  TimestampTzGetDatum(now),
 					  Int64GetDatum(ORPHANS_BATCH)};
 
 	execute(&fail_orphans, values, NULL);

@@ -96,8 +96,8 @@ extern void sl_store_successors(SlTask *const *tasks, int n_tasks, TimestampTz n
 extern void sl_store_pause(SlLane *lane, const char *reason, int sqlstate, const char *version);
 extern void sl_store_resume(SlLane *lane);
 
-/* Ends some jobs of a lane whose role or server is gone. True: there may be more. */
-extern bool sl_store_fail_orphans(const SlLane *lane, const char *why);
+/* Ends some due jobs of a lane whose role or server is gone. True: there may be more. */
+extern bool sl_store_fail_orphans(const SlLane *lane, const char *why, TimestampTz now);
 
 /* Deletes some jobs that ended long ago, as far as they can be. True: there may be more. */
 extern bool sl_store_expire(void);

@@ -7,6 +7,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+use SmartleadSession;
 use SmartleadTest;
 
 my $node = smartlead_node('main', conf => "smartlead.databases = 'postgres'\nsmartlead.port = @{[free_port()]}");
@@ -160,8 +161,10 @@ is(query("SELECT count(*) FROM smartlead_queue WHERE run_as = (SELECT run_as FRO
 connect_sandbox($node, name => 'passing', key => 'revoked');
 my @orphans = split /\n/, query('SELECT smartlead_enqueue(' . job('pause_lead', 202, "connection => 'passing'") . ') FROM generate_series(1, 3)');
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM smartlead_queue_paused WHERE connection = 'passing'}), 'a connection is paused');
+my $not_due = query('SELECT smartlead_enqueue(' . job('pause_lead', 203, q{connection => 'passing', run_at => now() + interval '1 day'}) . ')');
 query('DROP SERVER passing CASCADE');
 is(outcome($orphans[2], 'state, sqlstate, last_error'), 'failed|42704|server "passing" does not exist any more', 'Q6: jobs of a server that is dropped fail');
+is(query("SELECT state FROM smartlead_queue WHERE id = $not_due"), 'ready', 'Q6: but not before they are due: until then the server may come back');
 
 # ---- connections ----
 
@@ -181,6 +184,23 @@ query(qq{SELECT smartlead_enqueue('get_campaign', '{"campaign_id": 600001}', con
 ok($node->poll_query_until('postgres', q{SELECT count(*) >= 96 FROM smartlead_queue WHERE state = 'running' AND connection LIKE 'silent%'}),
 	'four connections wait for answers that do not come');
 is(outcome((enqueue_together($free))[0]), 'done|', 'Q9: which hold up no other connection either');
+query(qq{DROP SERVER silent$_ CASCADE}) foreach 1 .. 4;
+
+# ---- what is urgent and can't be performed yet ----
+
+# Twenty thousand jobs wait for one that isn't answered, and new ones come all the time, so that those
+# before the others are looked through again and again.
+connect_sandbox($node, name => 'crowded', options => { timeout => '10min' });
+sandbox_post('/_sandbox/fault', { kind => 'hang', path => '/campaigns/600001/leads/' . lead(400) . '/pause', times => 1000 });
+my $urgent = job('pause_lead', 400, q{priority => 1, connection => 'crowded'});
+query("SELECT smartlead_enqueue($urgent) FROM generate_series(1, 20000)");
+my $crowd = SmartleadSession->new($node);
+$crowd->start("DO 'BEGIN WHILE to_regclass(\$\$enough\$\$) IS NULL LOOP PERFORM smartlead_enqueue(@{[$urgent =~ s/'/''/gr]}); COMMIT; END LOOP; END'");
+is(outcome(query('SELECT smartlead_enqueue(' . job('pause_lead', 401, q{connection => 'crowded'}) . ')')), 'done|',
+	'Q8: urgent jobs that wait for another one hold up none that can be performed');
+query('CREATE TABLE enough ()');
+is(($crowd->finish)[1], '', 'Q8: however many come');
+$crowd->quit;
 
 $node->stop;
 done_testing();
