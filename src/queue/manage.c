@@ -148,11 +148,10 @@ read_and_check(Oid schema, SlArguments **arguments, SlNewJob *job)
 static void
 resume(const SlOwnerWork *work, const char *connection, Oid run_as)
 {
-	Oid		 types[] = {NAMEOID, OIDOID};
-	NameData name;
-	Datum	 values[] = {NameGetDatum(&name), ObjectIdGetDatum(run_as)};
+	Oid	  types[] = {NAMEOID, OIDOID};
+	Datum values[] = {DirectFunctionCall1(namein, CStringGetDatum(connection)),
+					  ObjectIdGetDatum(run_as)};
 
-	namestrcpy(&name, connection);
 	sl_owner_execute(
 		work,
 		"DELETE FROM %s.smartlead_queue_paused WHERE connection OPERATOR(pg_catalog.=) $1 "
