@@ -89,5 +89,8 @@ format-check:
 	@scripts/deps.sh format
 	clang-format --dry-run --Werror $(FORMATTED)
 
+lint:
+	@$(TELL) FILES='$(FILES)' scripts/lint.sh
+
 FORCE:
-.PHONY: FORCE deps test test-versions installcheck prove_installcheck valgrind demo demo-stop bench sandbox clean-sandbox format format-check
+.PHONY: FORCE deps test test-versions installcheck prove_installcheck valgrind demo demo-stop bench sandbox clean-sandbox format format-check lint

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing for the purposes named: build (and run), valgrind, bench, format, versions.
+# Installs what is missing for the purposes named: build (and run), valgrind, bench, format, lint, versions.
 # Says nothing when all is there. PG_CONFIG in the environment names an installation of PostgreSQL
 # to use as it is.
 #
@@ -89,6 +89,10 @@ for purpose in "$@"; do
 		valgrind) need 'command -v valgrind' valgrind libc6-dbg ;;
 		bench) need 'command -v curl' curl ;;
 		format) need 'command -v clang-format' clang-format ;;
+		lint)
+			need 'command -v clang-tidy' clang-tidy
+			need 'command -v cppcheck' cppcheck
+			;;
 		versions) need 'command -v debootstrap' debootstrap ;;
 		*) die "deps.sh: unknown purpose $purpose" ;;
 	esac

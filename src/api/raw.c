@@ -147,7 +147,7 @@ read_query(Jsonb *query)
 	JsonbIterator	  *iterator = JsonbIteratorInit(&query->root);
 	JsonbIteratorToken token;
 	JsonbValue		   value;
-	char			  *key = NULL;
+	const char		  *key = ""; /* each value follows its key */
 
 	if (!JB_ROOT_IS_OBJECT(query))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -78,7 +78,7 @@ valid_names(Oid catalog)
 	return names.data;
 }
 
-static void
+pg_noreturn static void
 refuse_unknown_option(const char *name, Oid catalog)
 {
 	char *names = valid_names(catalog);

@@ -23,7 +23,7 @@ backoff(int attempts, long first)
 	long full = first << Min(attempts - 1, 10);
 
 	full = Min(full, MAX_BACKOFF_MS);
-	return full / 2 + (long) (sl_random_fraction() * (full / 2));
+	return full / 2 + (long) (sl_random_fraction() * full / 2);
 }
 
 /* The service refused for now: everybody with this key waits as long as it says. */
