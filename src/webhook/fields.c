@@ -14,9 +14,10 @@
  *		a?b		the parameter b of the URL at a
  *		a@		the first e-mail address in the text at a
  *		a!		if it is there, it has the last word, also when it holds null
+ *		a~		the same, but only when it holds null: what else it holds is passed over
  *
- * Where a payload has an object "data", or a JSON text of that name, each place is looked for in the
- * payload first and there second.
+ * "--" stands for nothing, as in Smartlead's answers. Where a payload of a known kind has one of
+ * sl_envelopes inside, each place is looked for in the payload first and there second.
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -31,7 +32,8 @@ const SlKindSpelling sl_kind_spellings[] = {
 	{SL_EMAIL_SENT, "EMAIL_SENT SENT"},
 	{SL_FIRST_EMAIL_SENT, "FIRST_EMAIL_SENT"},
 	{SL_EMAIL_OPEN, "EMAIL_OPEN EMAIL_OPENED OPENED"},
-	{SL_EMAIL_LINK_CLICK, "EMAIL_LINK_CLICK EMAIL_LINK_CLICKED EMAIL_CLICKED LINK_CLICKED CLICKED"},
+	{SL_EMAIL_LINK_CLICK,
+	 "EMAIL_LINK_CLICK EMAIL_LINK_CLICKED EMAIL_CLICK EMAIL_CLICKED LINK_CLICKED CLICKED"},
 	{SL_EMAIL_REPLY, "EMAIL_REPLY EMAIL_REPLIED REPLIED LEAD_REPLIED"},
 	{SL_LEAD_UNSUBSCRIBED, "LEAD_UNSUBSCRIBED EMAIL_UNSUBSCRIBED EMAIL_UNSUBSCRIBE UNSUBSCRIBED"},
 	{SL_LEAD_CATEGORY_UPDATED, "LEAD_CATEGORY_UPDATED"},
@@ -46,8 +48,10 @@ const SlKindSpelling sl_kind_spellings[] = {
 
 const char *const sl_type_places = "event_type event eventType type";
 
-/* Old payloads tell no type, but when the thing happened that they are about. */
-const SlKindMark sl_kind_marks[] = {{"time_replied", SL_EMAIL_REPLY},
+/* Old payloads tell no type, but when the thing happened that they are about. A bounce has time_sent. */
+const SlKindMark sl_kind_marks[] = {{"bounce_message.message_id", SL_EMAIL_BOUNCE},
+									{"bounce_reply_message_id", SL_EMAIL_BOUNCE},
+									{"time_replied", SL_EMAIL_REPLY},
 									{"time_clicked", SL_EMAIL_LINK_CLICK},
 									{"time_opened", SL_EMAIL_OPEN},
 									{"time_sent", SL_EMAIL_SENT},
@@ -56,7 +60,10 @@ const SlKindMark sl_kind_marks[] = {{"time_replied", SL_EMAIL_REPLY},
 /* ---- envelopes and secrets ---- */
 
 /* What an automation tool or a gateway puts the event into, as an object or as a JSON text. */
-const char *const sl_envelopes = "body data";
+const char *const sl_envelopes = "body data payload";
+
+/* Beside a body that a gateway has written in base64. */
+const char *const sl_base64_mark = "isBase64Encoded";
 
 const char *const sl_secret_places = "secret_key";
 
@@ -98,7 +105,7 @@ const SlField sl_fields[] = {
 
 	{FIELD(lead_id), SL_READ_NUMBER, ALL, "sl_email_lead_id lead_id lead.id"},
 	{FIELD(lead_map_id), SL_READ_NUMBER, ALL,
-	 "sl_email_lead_map_id email_lead_map_id lead_map_id app_url?leadMap "
+	 "sl_email_lead_map_id email_lead_map_id lead_map_id campaign_lead_map_id app_url?leadMap "
 	 "ui_master_inbox_link?leadMap"},
 
 	/* The mailbox: that of a campaign, that which was lost, or that of who wrote out of the blue. */
@@ -141,11 +148,13 @@ const SlField sl_fields[] = {
 	{FIELD(stats_id), SL_READ_TEXT, ALL,
 	 "stats_id email_stats_id lastReply.stats_id last_reply.stats_id"},
 
-	{FIELD(link), SL_READ_TEXT, ALL, "link_clicked link_details link.url link clicked_url"},
+	{FIELD(link), SL_READ_TEXT, ALL,
+	 "link_clicked link_clicked.url link_details link_details.url link.url link clicked_url"},
 
 	/* After a change the new one; lead_data may still have the old one. */
 	{FIELD(category), SL_READ_TEXT, CATEGORY,
-	 "lead_category.new_name! lead_category category! category.name lead_data.category.name"},
+	 "lead_category.new_name! lead_category category! category.name! lead_category~ "
+	 "lead_category.new_id~ lead_category_id~ lead_data.category.name"},
 	{FIELD(category), SL_READ_TEXT, ~CATEGORY,
 	 "category category.name lead_category.new_name lead_category lead_data.category.name"},
 	{FIELD(category_id), SL_READ_NUMBER, CATEGORY,
@@ -155,7 +164,7 @@ const SlField sl_fields[] = {
 
 	{FIELD(reply_text), SL_READ_TEXT, ALL,
 	 "reply_message.text preview_text visible_text reply.text reply.body reply_text "
-	 "incoming_message.text reply_body"},
+	 "incoming_message.text reply_message reply_body"},
 	{FIELD(reply_text), SL_READ_TEXT, REPLY, "message"},
 	{FIELD(reply_text), SL_READ_TEXT, REPLY | UNTRACKED,
 	 "reply_message.html incoming_message.html"},

@@ -28,9 +28,9 @@ typedef struct SlKindMark
 typedef enum SlReading
 {
 	SL_READ_TEXT,
-	SL_READ_NUMBER,	 /* a whole one, or a text that is one */
-	SL_READ_TIME,	 /* ISO 8601, without a zone in UTC; or seconds or milliseconds since 1970 */
-	SL_READ_ADDRESS, /* the bare one of "Name <address>" */
+	SL_READ_NUMBER,			/* a whole one, or a text that is one */
+	SL_READ_TIME,			/* ISO 8601, without a zone in UTC; or s, ms or us since 1970 */
+	SL_READ_ADDRESS,		/* the bare one of "Name <address>", of several the first */
 	SL_READ_OTHERS_ADDRESS, /* the same, unless it is the event's from_email */
 	SL_READ_NAME			/* the name in "Name <address>" */
 } SlReading;
@@ -54,6 +54,7 @@ extern const SlKindMark		sl_kind_marks[];
 extern const char *const	sl_type_places;
 extern const char *const	sl_secret_places;
 extern const char *const	sl_envelopes;
+extern const char *const	sl_base64_mark;
 extern const SlField		sl_fields[];
 
 #endif /* SL_FIELDS_H */

@@ -11,6 +11,7 @@
 #include <ctype.h>
 #include <math.h>
 
+#include "common/base64.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -55,6 +56,7 @@ typedef struct Place
 	const char *parameter; /* of the URL that is there, with its "="; or NULL */
 	bool		has_address;
 	bool		is_last_word;
+	bool		is_only_null; /* the last word, but no value */
 } Place;
 
 typedef struct PlaceList
@@ -93,7 +95,9 @@ ready_place(char *text, Place *place)
 		place->is_last_word = true;
 	if (text[length - 1] == '@')
 		place->has_address = true;
-	if (place->is_last_word || place->has_address)
+	if (text[length - 1] == '~')
+		place->is_only_null = true;
+	if (place->is_last_word || place->has_address || place->is_only_null)
 		text[length - 1] = '\0';
 	if (parameter != NULL)
 	{
@@ -153,7 +157,7 @@ make_ready(void)
 typedef struct Sources
 {
 	const JsonbValue *payload;
-	const JsonbValue *data; /* or NULL */
+	const JsonbValue *inner; /* what is in an envelope of it; or NULL */
 } Sources;
 
 /* The members are sorted, by length and then by bytes. */
@@ -220,23 +224,30 @@ trimmed(const char *text, size_t length)
 	return length == 0 ? NULL : pnstrdup(text, length);
 }
 
-/* Blanks alone? */
+/* Blanks alone, or two hyphens? */
 static bool
-is_blank(const JsonbValue *text)
+is_placeholder(const JsonbValue *text)
 {
+	int hyphens = 0;
+
 	for (int i = 0; i < text->val.string.len; i++)
-		if (!is_space(text->val.string.val[i]))
+	{
+		char c = text->val.string.val[i];
+
+		hyphens += c == '-';
+		if (!is_space(c) && (c != '-' || hyphens > 2))
 			return false;
-	return true;
+	}
+	return hyphens != 1;
 }
 
-/* A scalar's text. NULL: blank, or nothing of the sort. */
+/* A scalar's text. NULL: a placeholder, or nothing of the sort. */
 static char *
 value_text(const JsonbValue *value)
 {
 	if (value == NULL)
 		return NULL;
-	if (value->type == jbvString && !is_blank(value))
+	if (value->type == jbvString && !is_placeholder(value))
 		return pnstrdup(value->val.string.val, value->val.string.len);
 	if (value->type == jbvNumeric)
 		return DatumGetCString(
@@ -305,25 +316,77 @@ text_in(const JsonbValue *source, const Place *place, bool *found)
 	return text;
 }
 
-/* "Name <address>" apart; what has no such form is an address. Either may be NULL then. */
+/* How long the first one of several mailboxes is; a comma may as well stand in a name. */
+static size_t
+first_mailbox(const char *text)
+{
+	bool   is_quoted = false, has_at = false;
+	size_t i;
+
+	for (i = 0; text[i] != '\0'; i++)
+		if (is_quoted && text[i] == '\\' && text[i + 1] != '\0')
+			i++;
+		else if (text[i] == '"')
+			is_quoted = !is_quoted;
+		else if (!is_quoted && text[i] == '@')
+			has_at = true;
+		else if (!is_quoted && has_at && (text[i] == ',' || text[i] == ';'))
+			break;
+	return i;
+}
+
+/* The word with an @ in a text; NULL: there is none that could be an address. */
+static char *
+bare_address(const char *text, size_t length)
+{
+	const char *end = text + length;
+	const char *at = memchr(text, '@', length);
+	const char *start = at, *stop = at;
+
+	if (at == NULL)
+		return NULL;
+	while (start > text && !is_space(start[-1]))
+		start--;
+	while (stop < end && !is_space(*stop))
+		stop++;
+	return start < at && stop > at + 1 ? pnstrdup(start, stop - start) : NULL;
+}
+
+/* The name before an address: without its quotes and the backslashes in them. */
+static char *
+bare_name(const char *text, size_t length)
+{
+	char  *name = trimmed(text, length);
+	size_t end = name == NULL ? 0 : strlen(name);
+	char  *out = name;
+
+	if (end < 2 || name[0] != '"' || name[end - 1] != '"')
+		return name;
+	for (size_t i = 1; i < end - 1; i++)
+	{
+		if (name[i] == '\\' && i + 1 < end - 1)
+			i++;
+		*out++ = name[i];
+	}
+	return trimmed(name, out - name);
+}
+
+/* "Name <address>" apart, the first one of several; without brackets it is an address. */
 static void
 split_address(const char *text, char **name, char **address)
 {
-	const char *open = strrchr(text, '<');
+	char	   *mailbox = pnstrdup(text, first_mailbox(text));
+	const char *open = strrchr(mailbox, '<');
 	const char *close = open == NULL ? NULL : strchr(open, '>');
-	size_t		length;
 
 	*name = NULL;
 	if (close == NULL)
 	{
-		*address = trimmed(text, strlen(text));
+		*address = bare_address(mailbox, strlen(mailbox));
 		return;
 	}
-	*address = trimmed(open + 1, close - open - 1);
-	*name = trimmed(text, open - text);
-	length = *name == NULL ? 0 : strlen(*name);
-	if (length > 1 && (*name)[0] == '"' && (*name)[length - 1] == '"')
-		*name = trimmed(*name + 1, length - 2);
+	*address = bare_address(open + 1, close - open - 1);
+	*name = bare_name(mailbox, open - mailbox);
 }
 
 /* A whole number from a number or from digits in a string; "7.0" is one. */
@@ -343,7 +406,7 @@ whole_number(const char *text, int64 *number)
 	return *end == '\0';
 }
 
-/* Seconds or milliseconds since 1970. False: no number, or of a time that can't be meant. */
+/* Seconds, or thousandths or millionths, since 1970. False: no number, or none that can be meant. */
 static bool
 unix_time(const char *text, TimestampTz *when)
 {
@@ -352,9 +415,11 @@ unix_time(const char *text, TimestampTz *when)
 	if (text[strspn(text, "0123456789.")] != '\0')
 		return false;
 	number = strtod(text, NULL);
-	if (number < 1e8 || number > 1e14)
+	if (number < 1e8 || number > 1e17)
 		return false;
-	if (number > 1e11)
+	if (number > 1e14)
+		*when = (int64) number - UNIX_TO_POSTGRES_S * USECS_PER_SEC;
+	else if (number > 1e11)
 		*when = ((int64) number - UNIX_TO_POSTGRES_S * 1000) * 1000;
 	else
 		*when = (int64) rint(number * USECS_PER_SEC) - UNIX_TO_POSTGRES_S * USECS_PER_SEC;
@@ -408,16 +473,17 @@ read_field(const Sources *sources, SlEvent *event, const SlField *field, const P
 {
 	for (int i = 0; i < list->n; i++)
 	{
-		const JsonbValue *const in[] = {sources->payload, sources->data};
+		const JsonbValue *const in[] = {sources->payload, sources->inner};
+		const Place			   *place = &list->places[i];
 
 		for (int j = 0; j < lengthof(in) && in[j] != NULL; j++)
 		{
 			bool  found = false;
-			char *text = text_in(in[j], &list->places[i], &found);
+			char *text = text_in(in[j], place, &found);
 
-			if (text != NULL && keep(event, field, text))
+			if (text != NULL && !place->is_only_null && keep(event, field, text))
 				return true;
-			if (found && text == NULL && list->places[i].is_last_word)
+			if (found && text == NULL && (place->is_last_word || place->is_only_null))
 				return true;
 		}
 	}
@@ -532,20 +598,53 @@ payload_kind(const JsonbValue *payload, char **type, SlEventKind *kind)
 
 /* ---- envelopes ---- */
 
+/* The value of a JSON text that ends with a NUL; NULL: it is neither an object nor a list. */
+static JsonbValue *
+open_utf8(char *utf8, size_t length)
+{
+	char	   *start = utf8 + strspn(utf8, " \t\r\n");
+	SlJsonCheck check = {0};
+
+	length -= start - utf8;
+	if ((*start != '{' && *start != '[') || !sl_json_guard(start, length, &check))
+		return NULL;
+	return sl_json_build(start, length);
+}
+
 /* The value in a text that holds JSON; NULL: it holds none. */
 static JsonbValue *
 open_text(const JsonbValue *text)
 {
-	char	   *copy = trimmed(text->val.string.val, text->val.string.len);
-	char	   *utf8;
-	SlJsonCheck check = {0};
+	char *copy = trimmed(text->val.string.val, text->val.string.len);
+	char *utf8;
 
 	if (copy == NULL || (*copy != '{' && *copy != '['))
 		return NULL;
 	utf8 = pg_server_to_any(copy, strlen(copy), PG_UTF8);
-	if (!sl_json_guard(utf8, strlen(utf8), &check))
+	return open_utf8(utf8, strlen(utf8));
+}
+
+/* The same in base64. */
+static JsonbValue *
+open_base64(const JsonbValue *text)
+{
+	int	  room = pg_b64_dec_len(text->val.string.len);
+	char *utf8 = palloc(room + 1);
+	int	  length = pg_b64_decode(text->val.string.val, text->val.string.len, (void *) utf8, room);
+
+	if (length < 0)
 		return NULL;
-	return sl_json_build(utf8, strlen(utf8));
+	utf8[length] = '\0';
+	return open_utf8(utf8, length);
+}
+
+static bool
+is_in_base64(const JsonbValue *object)
+{
+	const Key	mark = {sl_base64_mark, strlen(sl_base64_mark)};
+	JsonbValue *told = find_member(object, &mark);
+
+	return told != NULL && told->type == jbvBool && told->val.boolean;
 }
 
 /* A member, opened if it is a text; NULL: neither an object nor a list. */
@@ -555,10 +654,21 @@ open_member(const JsonbValue *object, const Path *path)
 	JsonbValue *member = find_member(object, &path->keys[0]);
 
 	if (member != NULL && member->type == jbvString)
-		member = open_text(member);
+		member = is_in_base64(object) ? open_base64(member) : open_text(member);
 	if (member == NULL || (member->type != jbvObject && member->type != jbvArray))
 		return NULL;
 	return member;
+}
+
+/* What the first of an event's envelopes holds; NULL: there is none. */
+static JsonbValue *
+open_envelope(const JsonbValue *payload)
+{
+	JsonbValue *inner = NULL;
+
+	for (int i = 0; i < envelope_places.n && inner == NULL; i++)
+		inner = open_member(payload, &envelope_places.places[i].parts[0]);
+	return inner;
 }
 
 /*
@@ -676,7 +786,6 @@ sl_payload_read(const SlPayload *payload, SlEvent *event)
 	Sources sources = {payload->value, NULL};
 	size_t	last_offset = 0;
 	bool	is_done = false;
-	Path	data = {{{"data", 4}}, 1};
 
 	make_ready();
 	memset(event, 0, sizeof(SlEvent));
@@ -684,7 +793,7 @@ sl_payload_read(const SlPayload *payload, SlEvent *event)
 	sl_secrets_leave_out(payload->value);
 	if (payload->value->type == jbvObject)
 	{
-		sources.data = open_member(payload->value, &data);
+		sources.inner = open_envelope(payload->value);
 		event->kind_name = payload_kind(payload->value, &event->event_type, &event->kind);
 		for (int i = 0; sl_fields[i].places != NULL; i++)
 		{
