@@ -499,8 +499,8 @@ sl_answer_total(const SlAnswer *answer)
 }
 
 /*
- * The object with an id in this node: itself, the first of an array, or the only one in an envelope.
- * What is called "data" goes before the rest.
+ * The object with an id in this node: itself, the only one of an array, or the only one in an
+ * envelope. What is called "data" goes before the rest.
  */
 static const cJSON *
 object_in(const cJSON *node, int depth)
@@ -508,7 +508,7 @@ object_in(const cJSON *node, int depth)
 	const cJSON *found = NULL;
 	const cJSON *member;
 
-	if (cJSON_IsArray(node))
+	if (cJSON_IsArray(node) && cJSON_GetArraySize(node) == 1)
 		node = node->child;
 	if (!cJSON_IsObject(node))
 		return NULL;

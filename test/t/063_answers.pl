@@ -47,7 +47,7 @@ is(answered($_, $get), '7|w|ACTIVE', "C15: the object is found in $_")
   for $campaign, qq({"success":true,"campaign":$campaign}), qq({"ok":true,"data":$campaign}), qq({"ok":true,"data":[$campaign]}),
   qq({"data":{"campaign":$campaign}}), qq({"result":[$campaign],"message":"found"}), qq([$campaign]), qq({"data":$campaign,"user":{"id":1}});
 is(answered($_, $get), 'SL502', "C15: $_ can't be read, which is not the same as no row")
-  for '{"campaign":{"name":"without an id"}}', qq({"campaign":$campaign,"other":{"id":8}}), '{"name":"w"}', '{"a":{"b":{"c":{"id":7}}}}', '"campaign"', '{"ok":true,"data":"success"}', '7';
+  for '{"campaign":{"name":"without an id"}}', qq({"campaign":$campaign,"other":{"id":8}}), '{"name":"w"}', '{"a":{"b":{"c":{"id":7}}}}', qq([$campaign,{"id":8}]), qq({"data":[$campaign,$campaign]}), '"campaign"', '{"ok":true,"data":"success"}', '7';
 is(answered($_, $get), '', "C15: $_ is no row")
   for '{}', '', '[]', 'null', '{"data":null}', '{"ok":true,"data":[]}', '{"ok":true,"message":"no such campaign"}', '{"success":true,"campaign":null}', '{"success":true,"campaign":{}}';
 
