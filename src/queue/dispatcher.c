@@ -728,6 +728,8 @@ sl_dispatcher_main(Datum argument)
 	{
 		TimestampTz now;
 
+		/* A cancellation that came too late for the statement it was meant for. */
+		QueryCancelPending = false;
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{

@@ -144,6 +144,17 @@ is(times_created('durable'), 1, 'Q12: and is not sent again');
 query('ALTER SYSTEM RESET synchronous_commit');
 query('SELECT pg_reload_conf()');
 
+# ---- R12: a cancelled dispatcher ----
+
+# A cancellation is for a statement: between them there is nothing to cancel, and what was sent is waited for.
+sandbox_post('/_sandbox/fault', { kind => 'delay', delay_ms => 3000, path => '/campaigns/create', times => 1 });
+my $cancelled = create('Cancelled');
+ok($node->poll_query_until('postgres', "SELECT state = 'running' FROM smartlead_queue WHERE id = $cancelled"), 'a job is under way');
+my $dispatcher = query(q{SELECT pid FROM smartlead_workers WHERE worker = 'dispatcher'});
+query("SELECT pg_cancel_backend($dispatcher)");
+is(outcome($cancelled), 'done|', 'R12: a cancelled dispatcher waits for what it has sent');
+is(query(q{SELECT pid FROM smartlead_workers WHERE worker = 'dispatcher'}), $dispatcher, 'R12: and has not ended');
+
 # ---- Q13: a job that takes the server down with it ----
 
 sandbox_post('/_sandbox/fault', { kind => 'hang', path => '*/pause', times => -1 });
