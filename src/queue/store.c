@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "api/problem.h"
 #include "queue/home.h"
 #include "queue/queue.h"
 #include "queue/store.h"
@@ -66,7 +67,7 @@ static Statement candidates = {
 /* What read_jobs() expects. */
 #define JOB_COLUMNS                                                                                \
 	"j.id, j.action, j.args, j.lead_id, j.join_key, j.priority, j.attempts, j.in_doubt, "          \
-	"j.interrupted, j.failures"
+	"j.interrupted, j.failures, j.sqlstate"
 
 static Statement claim = {
 	"UPDATE %1$s.smartlead_queue j SET state = 'running', attempts = j.attempts + 1, "
@@ -453,6 +454,9 @@ read_jobs(int *n)
 		jobs[i].interrupted = DatumGetInt32(column(i, 9, &is_null));
 		jobs[i].failures = DatumGetInt32(column(i, 10, &is_null));
 		datum = column(i, 11, &is_null);
+		jobs[i].was_denied = !is_null && strcmp(TextDatumGetCString(datum),
+												unpack_sql_state(SL_ERRCODE_NO_PERMISSION)) == 0;
+		datum = column(i, 12, &is_null);
 		jobs[i].tried_at = is_null ? 0 : DatumGetTimestampTz(datum);
 	}
 	SPI_freetuptable(SPI_tuptable);

@@ -35,6 +35,7 @@ typedef struct SlJob
 	int			failures; /* of its own */
 	TimestampTz tried_at; /* when the attempt before this one began; 0: this is the first */
 	bool		in_doubt;
+	bool		was_denied;	 /* by the attempt before this one */
 	int			interrupted; /* how often the server or its dispatcher ended while it was running */
 
 	SlWriting writing; /* of what came of it */

@@ -142,7 +142,8 @@ sl_trouble_is_own(const SlTask *task, const SlJob *job)
 		case SL_TROUBLE_OF_SOME:
 			return *action_through(lane, task->arguments->endpoint) > since;
 		case SL_TROUBLE_DENIED:
-			return lane->through_at > since;
+			/* Once it may be the key's, which has lost a right while many requests were under way. */
+			return job->was_denied && lane->through_at > since;
 		default:
 			return false;
 	}

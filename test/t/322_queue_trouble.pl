@@ -137,6 +137,17 @@ is(outcome($poor), 'failed|SL403', 'Q7: what is not permitted to one job, while 
 all_is_well();
 ends_as("done|5\nfailed|1", 'Q7: and no other');
 
+# A permission that is withdrawn while many requests are under way, of which some got through.
+sandbox_post('/_sandbox/config', { latency_ms => 500 });
+fault(403, body => '{"message":"Access denied"}', skip => 10);
+pauses(1, 80);
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM smartlead_queue_paused'), 'a permission is withdrawn amid the jobs');
+ok($node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM smartlead_queue WHERE state = 'running')}), 'and what was sent meanwhile answered');
+is(query(q{SELECT state, count(*) FROM smartlead_queue GROUP BY 1 ORDER BY 1}), "done|10\nready|70", 'Q7: that costs no job either');
+sandbox_post('/_sandbox/config', { latency_ms => 0 });
+all_is_well();
+ends_as('done|80', 'Q7: all are done when it is given back');
+
 # ---- keys ----
 
 fault(401, body => '{"message":"Invalid API Key"}');
