@@ -123,10 +123,12 @@ my $count_file = shift;
 
 my $file_bound = $ENV{SMARTLEAD_FILE_BOUND} || 900;
 my $end = time + ($ENV{SMARTLEAD_TESTS_BOUND} || 7200);
+my $interrupted;
 
 sub command_for
 {
 	my ($harness, $file) = @_;
+	return [ $^X, '-e', 'print "Bail out!  interrupted\n"' ] if $interrupted;
 	my $left = int($end - time);
 	my $bound = $left < $file_bound ? ($left > 1 ? $left : 1) : $file_bound;
 	return [ $^X, $0, '--one', $bound, $^X, (map { "-I$_" } @include), $file ];
@@ -143,7 +145,6 @@ my $harness = TAP::Harness->new(
 
 # Whoever runs a file is told, and ends what that has started.
 my $run = $ENV{$mark_of_all} = "$$." . int(time * 1000);
-my $interrupted;
 $SIG{$_} = sub
 {
 	$interrupted = 1;
