@@ -5,8 +5,8 @@
  * Two deliveries are one event if connection and kind are the same, and besides
  *
  * - if they tell a time: campaign, lead, stats_id, sequence number, message_id, the times, the link of
- *   a click and the category of a change are the same; where they name neither lead nor message,
- *   all that they say is the same;
+ *   a click, the category of a change and the text of a reply without message_id are the same; where
+ *   they are of an unknown kind, or name neither lead nor message, all that they say is the same;
  * - if they tell no time, but the Message-ID of the event's own e-mail (what was sent, the reply, the
  *   bounce): the same, without times;
  * - if they tell neither: all that they say is the same, and the one came within eight hours of the
@@ -176,11 +176,11 @@ sl_event_proof(const SlEvent *event)
 	return event->has_own_message && event->message_id != NULL ? SL_BY_MESSAGE : SL_BY_CONTENT;
 }
 
-/* Does it name somebody or something that it is about? */
+/* Does it name somebody or something that it is about, and is known what it tells of that? */
 static bool
 has_subject(const SlEvent *event)
 {
-	return event->kind_name != NULL &&
+	return event->kind != SL_UNKNOWN_KIND &&
 		   (event->lead_map_id.given || event->lead_id.given || event->lead_email != NULL ||
 			event->stats_id != NULL || event->message_id != NULL);
 }
@@ -203,6 +203,8 @@ list_parts(const SlEvent *event, const char *connection, Parts *parts)
 		add_time(parts, "event_timestamp", &event->told_time);
 	if (event->kind == SL_EMAIL_LINK_CLICK)
 		add_text(parts, "link", event->link);
+	if (event->kind == SL_EMAIL_REPLY && event->message_id == NULL)
+		add_text(parts, "reply_text", event->reply_text);
 	if (event->kind == SL_LEAD_CATEGORY_UPDATED)
 	{
 		add_number(parts, "category_id", &event->category_id);

@@ -308,6 +308,17 @@ is(count_of($campaign), 1, 'W5: a reply without a time is told by its own Messag
 send_with_ids({ %$reply, reply_message => { message_id => '<next@lab.example>', text => 'a' } }, 'a');
 is(count_of($campaign), 2, 'R6: another reply by another one');
 
+# At the same time
+$campaign = 9250;
+for my $type ('EMAIL_REPLY', 'LEAD_SNEEZED')
+{
+	my %at_once = (event_type => $type, campaign_id => ++$campaign, lead_email => 'kim@lab.example', event_timestamp => '2026-07-02T10:00:00Z');
+	send_with_ids({ %at_once, reply_body => $_ }, 'one', 'two', undef) for 'first', 'second';
+	is(count_of($campaign), 2, "R6: two of $type at the same time that say something else are two");
+	send_with_ids({ %at_once, reply_body => 'first', webhook_id => 17, campaign_name => 'Other' }, 'three');
+	is(count_of($campaign), 2, "W5: and from another webhook none of $type is another one");
+}
+
 # Back and forth
 $campaign = 9300;
 my %change = (event_type => 'CAMPAIGN_STATUS_CHANGED', campaign_id => $campaign);
