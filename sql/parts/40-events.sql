@@ -313,12 +313,13 @@ BEGIN
 	END IF;
 	FOR try IN 1 .. 20 LOOP
 		SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO last FROM @extschema@.smartlead_events_id_seq s;
-		WITH locks AS MATERIALIZED (SELECT * FROM pg_locks WHERE granted),
+		WITH locks AS MATERIALIZED (
+				SELECT * FROM pg_locks
+				 WHERE granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())),
 			marks AS (
 				SELECT virtualtransaction, min((classid::bigint << 32) | objid::bigint) AS first_id
 				  FROM locks
 				 WHERE locktype = 'userlock' AND objsubid = 8700
-				   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 				 GROUP BY virtualtransaction)
 		SELECT least(last, min(m.first_id) - 1), coalesce(bool_or(m.first_id IS NULL), false)
 		  INTO complete, unknown

@@ -169,6 +169,7 @@ record(SlBatch *batch, const SlHttpRequest *request, const SlSource *source, SlE
 {
 	ereport(LOG, (errmsg("a webhook's event is put into smartlead_failed_events: %s",
 						 error->message ? error->message : "")));
+	sl_events_mark();
 	sl_limit_start(NULL); /* somebody may have locked that table */
 	sl_failed_record(source, event == NULL ? NULL : event->event_type,
 					 event == NULL ? NULL : event->payload, request->body, request->length, error);

@@ -10,6 +10,8 @@
 #include "smartlead.h"
 
 #include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
@@ -289,20 +291,34 @@ next_id(void)
 /*
  * Ids are drawn before the commit. From this until the end of the transaction, a lock that nobody waits
  * for tells the first one: smartlead_new_events() reads them in pg_locks, and goes no further than
- * where everything has come to its end.
+ * where everything has come to its end. A subtransaction that is undone takes its lock along; so the
+ * next one marks the same id once more, which is low enough.
  */
 static void
 mark_first_id(int64 id)
 {
-	LOCKTAG tag;
+	static FullTransactionId marked_in = {0};
+	static int64			 first = 0;
+	FullTransactionId		 transaction = GetTopFullTransactionId();
+	LOCKTAG					 tag;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (id >> 32), (uint32) id, MARK);
+	if (!FullTransactionIdEquals(transaction, marked_in))
+		first = id == 0 ? next_id() : id;
+	marked_in = transaction;
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (first >> 32), (uint32) first, MARK);
 	tag.locktag_type = LOCKTAG_USERLOCK; /* those of SQL are another type, so they never meet */
 	(void) LockAcquire(&tag, ShareLock, false, false);
 }
 
+void
+sl_events_mark(void)
+{
+	(void) existing_relation();
+	mark_first_id(0);
+}
+
 static int
-insert_rows(Relation relation, SlEventRow *rows, int n, int64 *first_id)
+insert_rows(Relation relation, SlEventRow *rows, int n, bool marked, int64 *first_id)
 {
 	SlInsertion	   insertion;
 	StringInfoData message;
@@ -310,7 +326,8 @@ insert_rows(Relation relation, SlEventRow *rows, int n, int64 *first_id)
 	bool		   announces = may_announce();
 	int			   stored = 0;
 
-	mark_first_id(id);
+	if (marked)
+		mark_first_id(id);
 	initStringInfo(&message);
 	sl_insertion_begin(&insertion, relation, column_types, SL_N_EVENT_COLUMNS);
 	for (int i = 0; i < n; i++)
@@ -333,7 +350,7 @@ insert_rows(Relation relation, SlEventRow *rows, int n, int64 *first_id)
 
 /* The same, known to those who ask what is being stored. */
 static int
-store_rows(Relation relation, SlEventRow *rows, int n, int64 *first_id)
+store_rows(Relation relation, SlEventRow *rows, int n, bool marked, int64 *first_id)
 {
 	Storing		 before = storing;
 	volatile int stored = 0;
@@ -343,7 +360,7 @@ store_rows(Relation relation, SlEventRow *rows, int n, int64 *first_id)
 	storing = (Storing){rows, n, trigger_depth()};
 	PG_TRY();
 	{
-		stored = insert_rows(relation, rows, n, first_id);
+		stored = insert_rows(relation, rows, n, marked, first_id);
 	}
 	PG_FINALLY();
 	{
@@ -355,7 +372,7 @@ store_rows(Relation relation, SlEventRow *rows, int n, int64 *first_id)
 
 /* As the role; row security is for readers, and doesn't hold up what arrives. */
 static int
-insert_as(Oid role, SlEventRow *rows, int n, int64 *first_id)
+insert_as(Oid role, SlEventRow *rows, int n, bool marked, int64 *first_id)
 {
 	SlUserContext self;
 	Relation	  relation = table_open(existing_relation(), RowExclusiveLock);
@@ -366,7 +383,7 @@ insert_as(Oid role, SlEventRow *rows, int n, int64 *first_id)
 	sl_become_user(role, &self);
 	set_config_option("search_path", sl_trigger_search_path, PGC_USERSET, PGC_S_SESSION,
 					  GUC_ACTION_SAVE, true, 0, false);
-	stored = store_rows(relation, rows, n, first_id);
+	stored = store_rows(relation, rows, n, marked, first_id);
 	sl_become_oneself(&self);
 	table_close(relation, NoLock);
 	return stored;
@@ -383,7 +400,8 @@ sl_events_insert(SlEventRow *rows, int n, Oid role, bool limited, int64 *id)
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
 						errmsg("a trigger could not be canceled after smartlead.trigger_timeout"),
 						errdetail("The receiver had to be ended because of it.")));
-	stored = insert_as(role, rows, n, id);
+	/* In a user's own transaction, lower ids may have been drawn before, so it can't be marked. */
+	stored = insert_as(role, rows, n, limited, id);
 	if (limited)
 		sl_limit_stop();
 	return stored;

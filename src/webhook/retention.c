@@ -18,7 +18,6 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "pgstat.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -123,7 +122,7 @@ static bool
 step(Sweep *sweep)
 {
 	Oid	  relation = sl_extension_relation(sweep->table);
-	Oid	  role = sl_working_role(get_role_oid("smartlead_admin", false));
+	Oid	  role = sl_working_role(sl_admin_role());
 	char *name;
 	int64 old;
 
@@ -131,7 +130,7 @@ step(Sweep *sweep)
 		return false;
 	if (!OidIsValid(role))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("role smartlead_admin must not be a superuser")));
+						errmsg("role smartlead_admin must exist and not be a superuser")));
 	name =
 		quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), sweep->table);
 	sl_limit_start(NULL);

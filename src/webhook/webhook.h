@@ -321,6 +321,12 @@ extern int sl_events_drop_known(SlEventRow *rows, int n);
 extern int sl_events_insert(SlEventRow *rows, int n, Oid role, bool limited, int64 *id);
 
 /*
+ * Before a receiver's transaction runs users' code in another way, which may draw ids as well: tells
+ * smartlead_new_events() from which id on this transaction's may be.
+ */
+extern void sl_events_mark(void);
+
+/*
  * For a trigger that sees an event: is it sl_events_insert() that stores it, for a webhook of that
  * connection? Not what another trigger has inserted on the way, nor what one has moved to another
  * connection.

@@ -55,5 +55,13 @@ $node->safe_psql('postgres', 'DROP TRIGGER keep ON smartlead_events');
 $node->reload;
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 3 FROM smartlead_events'), 'until nothing is in the way');
 
+# Its role by another name
+$node->safe_psql('postgres', 'ALTER ROLE smartlead_admin RENAME TO "the boss"');
+old_events(10);
+$node->reload;
+ok(wait_until(sub { event_counts($node) eq '3/0' }, 'old events to go'), 'S8: they go though smartlead_admin has another name');
+is($node->safe_psql('postgres', q{SELECT trouble FROM smartlead_workers WHERE worker = 'receiver'}), '', 'S8: without trouble');
+$node->safe_psql('postgres', 'ALTER ROLE "the boss" RENAME TO smartlead_admin');
+
 $node->stop;
 done_testing();
