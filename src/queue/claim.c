@@ -44,8 +44,10 @@ static int		n_claimed = 0;
 static int		max_claimed = 0;
 
 void
-sl_claim_confirm(void)
+sl_claim_confirm(bool is_safe)
 {
+	for (int i = 0; i < n_claimed && !is_safe; i++)
+		claimed[i]->result.verdict = SL_GIVE_BACK;
 	n_claimed = 0;
 }
 

@@ -17,8 +17,11 @@
  */
 extern bool sl_claim_jobs(MemoryContext parent, dlist_head *in_flight, TimestampTz now);
 
-/* The transaction has committed: the claims hold. */
-extern void sl_claim_confirm(void);
+/*
+ * The transaction has committed: the claims hold. If it is not where it would be safe from a crash,
+ * the tasks get the verdict that they are given back, and are not started.
+ */
+extern void sl_claim_confirm(bool is_safe);
 
 /* It has not: the tasks go. */
 extern void sl_claim_undo(void);

@@ -8,7 +8,9 @@
  *
  * What may end it, and what happens to the jobs:
  * - SIGTERM: what waits for the rate limit is given back; what was sent may be answered for a few
- *   seconds more. What is left is judged by the next dispatcher, like after a crash.
+ *   seconds more. What is left is judged by the next dispatcher, like after a crash. A synchronous
+ *   standby that is away is waited for no longer; what was claimed meanwhile is not sent.
+ * - SIGINT ends a statement, or the wait for a standby, and never the dispatcher.
  * - A crash: the next dispatcher finds jobs "running". Those that may be repeated are; others end
  *   as "outcome unknown".
  * - An error in a transaction, such as a lock held too long by DDL: results stay in memory, the
@@ -28,6 +30,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "tcop/tcopprot.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -400,9 +403,54 @@ keep_house(TimestampTz now)
 		housekeeping_at = sl_store_expire() ? now : later(now, HOUSEKEEPING_MS);
 }
 
+/* ---- signals ---- */
+
+static volatile sig_atomic_t can_be_cancelled = false; /* something is under way in a transaction */
+static volatile sig_atomic_t is_committing = false;
+
+static void
+on_sigint(SIGNAL_ARGS)
+{
+	if (can_be_cancelled)
+		StatementCancelHandler(postgres_signal_arg);
+}
+
+static void
+on_sigterm(SIGNAL_ARGS)
+{
+	/* Only the wait for a standby looks at this without being told that there is an interrupt. */
+	if (is_committing)
+		QueryCancelPending = true;
+	SignalHandlerForShutdownRequest(postgres_signal_arg);
+}
+
+static void
+forget_cancel(void)
+{
+	can_be_cancelled = is_committing = false;
+	QueryCancelPending = false;
+}
+
+/* ---- transactions ---- */
+
+/* Is what was committed last safe from a crash, as the server is configured? */
+static bool is_safe = true;
+
+static void
+commit(void)
+{
+	is_committing = true;
+	if (ShutdownRequestPending)
+		QueryCancelPending = true;
+	CommitTransactionCommand();
+	forget_cancel();
+	is_safe = sl_last_commit_is_on_standbys();
+}
+
 static void
 begin_transaction(void)
 {
+	can_be_cancelled = true;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	SPI_connect();
@@ -416,7 +464,7 @@ end_transaction(void)
 {
 	PopActiveSnapshot();
 	SPI_finish();
-	CommitTransactionCommand();
+	commit();
 	pgstat_report_stat(false);
 }
 
@@ -494,6 +542,7 @@ in_transaction(void (*action)(TimestampTz now), TimestampTz now, SlStoreTrouble 
 		HOLD_INTERRUPTS();
 		EmitErrorReport();
 		FlushErrorState();
+		forget_cancel();
 		AbortCurrentTransaction();
 		RESUME_INTERRUPTS();
 		sl_store_note(kind, what, error);
@@ -514,7 +563,7 @@ round_of_work(TimestampTz now)
 		return;
 	}
 	retry_at = 0;
-	sl_claim_confirm();
+	sl_claim_confirm(is_safe);
 	confirm_results(now);
 	confirm_recovery(now);
 	if (sl_store_noted() > 0)
@@ -676,7 +725,8 @@ prepare(void)
 
 	slot = sl_worker_begin();
 	/* Requests that were sent deserve to be listened to. */
-	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	pqsignal(SIGTERM, on_sigterm);
+	pqsignal(SIGINT, on_sigint);
 	/* A table may be locked by DDL for long; meanwhile, answers come in. */
 	SetConfigOption("lock_timeout", "2s", PGC_SUSET, PGC_S_OVERRIDE);
 	/* See store.c. */

@@ -14,17 +14,14 @@
 #include "executor/spi.h"
 #include "pgstat.h"
 #include "replication/message.h"
-#include "replication/syncrep.h"
-#include "replication/walsender.h"
-#include "replication/walsender_private.h"
 #include "storage/lmgr.h"
-#include "storage/lwlock.h"
 #include "utils/snapmgr.h"
 
 #include "json/json.h"
 #include "table/insertion.h"
 #include "webhook/batch.h"
 #include "webhook/webhook.h"
+#include "worker/worker.h"
 
 /* A transaction takes no more events once it has lasted this long, or holds so many bytes. */
 #define LONG_US 200000
@@ -89,25 +86,6 @@ write_something(void)
 	sl_log_transactional_message("smartlead");
 }
 
-/* Do the standbys that synchronous_commit waits for have the log up to there? */
-static bool
-is_on_standbys(XLogRecPtr end)
-{
-	int		   mode = SYNC_REP_WAIT_FLUSH;
-	XLogRecPtr confirmed;
-
-	if (!SyncRepRequested() || SyncRepStandbyNames == NULL || *SyncRepStandbyNames == '\0')
-		return true;
-	if (synchronous_commit == SYNCHRONOUS_COMMIT_REMOTE_WRITE)
-		mode = SYNC_REP_WAIT_WRITE;
-	else if (synchronous_commit == SYNCHRONOUS_COMMIT_REMOTE_APPLY)
-		mode = SYNC_REP_WAIT_APPLY;
-	LWLockAcquire(SyncRepLock, LW_SHARED);
-	confirmed = WalSndCtl->lsn[mode];
-	LWLockRelease(SyncRepLock);
-	return end <= confirmed;
-}
-
 /*
  * On disk at once, whatever synchronous_commit says. False: it is committed, but the wait for a
  * synchronous standby was cut short, by a cancellation or by the end of the server.
@@ -119,7 +97,7 @@ commit_transaction(void)
 	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	return is_on_standbys(XactLastCommitEnd);
+	return sl_last_commit_is_on_standbys();
 }
 
 /* After an error, with the error's data in the caller's context. */

@@ -119,6 +119,12 @@ extern SlWorkerSlot *sl_worker_begin(void);
 /* Ends the worker because the database has no extension (any more). */
 pg_noreturn extern void sl_worker_end_without_extension(SlWorkerSlot *slot);
 
+/*
+ * Do the standbys that synchronous_commit waits for have the transaction that has just committed? Not
+ * if the wait for them was cut short, by a cancellation or by the end of the server.
+ */
+extern bool sl_last_commit_is_on_standbys(void);
+
 /* The schema of the extension in this database, or InvalidOid. Needs a transaction. */
 extern Oid sl_extension_schema(void);
 
