@@ -624,18 +624,35 @@ open_text(const JsonbValue *text)
 	return open_utf8(utf8, strlen(utf8));
 }
 
-/* The same in base64. */
+/* Puts a text in base64 into the place of one. */
+static void
+replace_base64(JsonbValue *text, const char *plain, int length)
+{
+	int	  room = pg_b64_enc_len(length);
+	char *encoded = palloc(room);
+
+	length = pg_b64_encode((const void *) plain, length, encoded, room);
+	text->val.string.len = Max(length, 0);
+	text->val.string.val = encoded;
+}
+
+/* The same in base64. What can't be opened stays as it is, but for its secrets. */
 static JsonbValue *
-open_base64(const JsonbValue *text)
+open_base64(JsonbValue *text)
 {
 	int	  room = pg_b64_dec_len(text->val.string.len);
 	char *utf8 = palloc(room + 1);
 	int	  length = pg_b64_decode(text->val.string.val, text->val.string.len, (void *) utf8, room);
+	JsonbValue *opened;
+	char	   *covered;
 
 	if (length < 0)
 		return NULL;
 	utf8[length] = '\0';
-	return open_utf8(utf8, length);
+	opened = open_utf8(utf8, length);
+	if (opened == NULL && (covered = sl_secrets_cover(utf8, length)) != NULL)
+		replace_base64(text, covered, length);
+	return opened;
 }
 
 static bool

@@ -26,7 +26,7 @@ typedef struct Span
 {
 	size_t start;
 	size_t length;
-	bool   is_number;
+	bool   is_bare; /* no string: a number, an array, an object */
 } Span;
 
 static bool
@@ -111,6 +111,32 @@ string_end(const char *text, size_t length, size_t at, size_t n)
 	return length;
 }
 
+/* Where the array or object ends that begins at a place; its quotes are escaped by as many backslashes. */
+static size_t
+container_end(const char *text, size_t length, size_t at, size_t n)
+{
+	int depth = 0;
+
+	while (at < length)
+	{
+		size_t inside = skip_quote(text, length, at, n);
+
+		if (inside != 0)
+		{
+			at = skip_quote(text, length, string_end(text, length, inside, n), n);
+			if (at == 0)
+				return length;
+			continue;
+		}
+		if (text[at] == '[' || text[at] == '{')
+			depth++;
+		else if ((text[at] == ']' || text[at] == '}') && --depth == 0)
+			return at + 1;
+		at++;
+	}
+	return length;
+}
+
 /* The value of a member whose name begins after the quote at this place, if that is a secret one. */
 static bool
 secret_value(const char *text, size_t length, size_t quote, Span *value)
@@ -127,7 +153,7 @@ secret_value(const char *text, size_t length, size_t quote, Span *value)
 		return false;
 	at = skip_space(text, length, at + 1);
 	inside = skip_quote(text, length, at, n);
-	value->is_number = inside == 0;
+	value->is_bare = inside == 0;
 	if (inside != 0)
 	{
 		value->start = inside;
@@ -135,6 +161,8 @@ secret_value(const char *text, size_t length, size_t quote, Span *value)
 		return true;
 	}
 	value->start = at;
+	if (at < length && (text[at] == '[' || text[at] == '{'))
+		at = container_end(text, length, at, n);
 	while (at < length && text[at] != '\0' && strchr("+-.0123456789eE", text[at]) != NULL)
 		at++;
 	value->length = at - value->start;
@@ -169,8 +197,8 @@ overwrite(Cover *cover, const Span *span)
 		cover->covered = palloc(cover->length);
 		memcpy(cover->covered, cover->text, cover->length);
 	}
-	memset(cover->covered + span->start, span->is_number ? ' ' : '*', span->length);
-	if (span->is_number)
+	memset(cover->covered + span->start, span->is_bare ? ' ' : '*', span->length);
+	if (span->is_bare)
 		cover->covered[span->start] = '0';
 }
 

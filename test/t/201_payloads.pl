@@ -73,6 +73,7 @@ is_discreet('the URL under another name',
 	secretive(rawPath => "/smartlead/$token", link => "https://proxy.example/x?to=http%3A%2F%2Fh.example%2Fsmartlead%2F$token&y", text => "see <a href='$url'>it</a>"));
 is_discreet('a number for a secret', '{"event_type":"X","raw":"{\"secret_key\": 5, \"webhook_url\":\"' . $url . '\"}","stats_id":"secret"}');
 is_discreet('an array', [ secretive(), secretive(secret_key => [$secret]) ], '2/0');
+is_discreet('an array in JSON within a text', secretive(raw => $json->encode({ a => 1, secret_key => [ $secret, { x => "]$secret" } ], z => { webhook_url => { b => $url } } })));
 
 # What no jsonb can hold is kept as it came, but for that.
 my $too_large = ',"n":1' . '0' x 140000;
@@ -82,6 +83,9 @@ is(sql('SELECT octet_length(body) FROM smartlead_failed_events'), length $body, 
 unlike(everything(), qr/\Q$token\E|\Q$secret\E/, 'S10: but for the secrets');
 $json->decode(sql(q{SELECT convert_from(body, 'UTF8') FROM smartlead_failed_events}));
 pass('S10: and is JSON still');
+forget();
+is(send_event($url, { isBase64Encoded => JSON::PP::true, body => encode_base64($body, '') }), 200, 'S10: the same in base64');
+unlike(everything() . join('', map { decode_base64($_) } everything() =~ /([\w+\/]{40,}={0,2})/g), qr/\Q$token\E|\Q$secret\E/, 'S10: does not tell the secrets either');
 forget();
 
 # A trigger that fails.
