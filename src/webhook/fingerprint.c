@@ -65,17 +65,16 @@ is_volatile(const JsonbValue *name, bool is_status)
 static Jsonb *
 lasting(Jsonb *payload, bool is_status)
 {
-	JsonbIterator	  *iterator;
-	JsonbIteratorToken token;
-	JsonbParseState	  *state = NULL;
-	JsonbValue		   name, value;
+	JsonbIterator	*iterator;
+	JsonbParseState *state = NULL;
+	JsonbValue		 name, value;
 
 	if (!JsonContainerIsObject(&payload->root))
 		return payload;
 	iterator = JsonbIteratorInit(&payload->root);
-	token = JsonbIteratorNext(&iterator, &value, true); /* the object begins */
+	JsonbIteratorNext(&iterator, &value, true); /* the object begins */
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	while ((token = JsonbIteratorNext(&iterator, &name, true)) == WJB_KEY)
+	while (JsonbIteratorNext(&iterator, &name, true) == WJB_KEY)
 	{
 		JsonbIteratorNext(&iterator, &value, true);
 		if (is_volatile(&name, is_status))

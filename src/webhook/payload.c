@@ -524,7 +524,7 @@ spells(const char *text, const char *name)
 			name++;
 		if (*name == '\0' || *name == ' ')
 			return *text == '\0';
-		if (pg_ascii_toupper((unsigned char) *text) != *name)
+		if (pg_ascii_toupper((unsigned char) *text) != (unsigned char) *name)
 			return false;
 	}
 }

@@ -46,7 +46,7 @@ match_name(const char *text, size_t length, const char *name)
 	{
 		if (text[i] == '_')
 			continue;
-		if (pg_ascii_tolower((unsigned char) text[i]) != *name)
+		if (pg_ascii_tolower((unsigned char) text[i]) != (unsigned char) *name)
 			return 0;
 		name++;
 	}

@@ -30,6 +30,10 @@ connect_sandbox(
 	options => { rate_limit => '1/1h' });
 $session->query($limited);
 
+# Below 7.87 libcurl waits for its resolver's thread, as docs/security.md says.
+my ($major, $minor) = `curl --version` =~ m{libcurl/(\d+)\.(\d+)};
+my $leaves_lookups = $shim && defined $minor && ($major > 7 || $minor >= 87);
+
 # Its name is looked up for as long as the shim likes.
 connect_sandbox(
 	$node,
@@ -111,7 +115,7 @@ push @phases,
 		wait_until(sub { shim_is_on('lookup-begun') }, 'the lookup') && under_way(0, 0);
 	},
   }
-  if $shim;
+  if $leaves_lookups;
 
 sub start_in
 {
@@ -158,7 +162,7 @@ for my $phase (@phases)
 # is over, which then hears nothing, not even SIGQUIT, and not the end of the session.
 SKIP:
 {
-	skip 'no resolver of our own can be preloaded', 4 unless $shim;
+	skip 'no resolver of our own can be preloaded, or libcurl waits for it', 4 unless $leaves_lookups;
 	$node->safe_psql('postgres', q{ALTER SERVER slow OPTIONS (SET connect_timeout '1s')});
 	$session->start_sqlstate($slow);
 	ok(wait_until(sub { $session->has_ended }, 'the end of a call whose name is looked up', 60),
