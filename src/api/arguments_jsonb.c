@@ -39,7 +39,8 @@ type_name(SlParamType type)
 	return "a value";
 }
 
-pg_noreturn static void raise_mistyped(const SlArguments *arguments, int param)
+pg_noreturn static void
+raise_mistyped(const SlArguments *arguments, int param)
 {
 	const SlParam *declared = &arguments->endpoint->params[param];
 
