@@ -190,8 +190,8 @@ enqueueing()
 	local enqueue insert ours plain
 	enqueue="smartlead_enqueue('pause_lead', '{\"campaign_id\": 600001, \"lead_id\": 3600000001}',
 		now() + interval '1 day', 'target')"
-	insert="INSERT INTO plain (action, args, connection, run_as, lead_id, run_at, due_at) VALUES ('pause_lead',
-		'{\"campaign_id\": 600001, \"lead_id\": 3600000001}', 'target', current_user::regrole, 3600000001,
+	insert="INSERT INTO plain (action, args, connection, run_as, run_as_name, lead_id, run_at, due_at) VALUES ('pause_lead',
+		'{\"campaign_id\": 600001, \"lead_id\": 3600000001}', 'target', 'postgres', current_user, 3600000001,
 		now() + interval '1 day', now() + interval '1 day')"
 	sql -c 'CREATE TABLE plain (LIKE smartlead_queue INCLUDING ALL)'
 	echo 'Enqueueing, beside an INSERT of the same row by hand'

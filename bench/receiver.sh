@@ -192,7 +192,7 @@ pgbench() # pgbench CLIENTS PROTOCOL SCRIPT
 	p50=- p99=-
 	rate=$("${as_user[@]}" "$bindir/pgbench" -n -c "$1" -j 2 -T "$seconds" -M "$2" -f "$stage/$3" bench 2>"$stage/pgbench.err" |
 		sed -n 's/^tps = \([0-9.]*\).*/\1/p')
-	[ -n "$rate" ] || { echo "  pgbench told no rate of $3: $(tail -1 "$stage/pgbench.err")"; return 1; }
+	[ -n "$rate" ] || { echo "  pgbench told no rate of $3: $(tail -1 "$stage/pgbench.err" | grep . || echo "no transaction ended within $seconds s")"; return 1; }
 }
 
 sql -c 'ALTER SYSTEM SET max_connections = 300' -c "ALTER SYSTEM SET shared_buffers = '1GB'" \
