@@ -53,7 +53,7 @@
 
 /* For another receiver of this database to say where it listens. */
 #define SIBLING_TRIES 20
-#define SIBLING_PAUSE_US 10000
+#define SIBLING_PAUSE_MS 10
 
 /* What the daemon was started with. */
 typedef struct InForce
@@ -181,7 +181,8 @@ is_sibling_there(const SlWorkerSlot *mine, int port)
 	{
 		if (is_taken(mine, port, false))
 			return true;
-		pg_usleep(SIBLING_PAUSE_US);
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, SIBLING_PAUSE_MS,
+						 PG_WAIT_EXTENSION);
 	}
 	return false;
 }

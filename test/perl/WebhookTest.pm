@@ -22,7 +22,7 @@ use SmartleadTest;
 
 our @EXPORT = qw(
   webhook_node make_connection webhook_url receiver_listens receiver_pid
-  send_event send_body send_at_once raw_http event_counts stat_of
+  send_event send_body send_beside status_of send_at_once raw_http event_counts stat_of
 );
 
 # A started node whose database "postgres" has the extension, a role "app" that may subscribe, the
@@ -102,24 +102,33 @@ sub send_body
 	  ->request('POST', $url, { headers => \%headers, content => $body })->{status};
 }
 
+# Sends an event from another process; status_of() what is returned waits for the answer's.
+sub send_beside
+{
+	my ($url, $event) = @_;
+	open my $pipe, '-|' or do
+	{
+		print send_event($url, $event);
+		close STDOUT;
+		POSIX::_exit(0);
+	};
+	return $pipe;
+}
+
+sub status_of
+{
+	my ($pipe) = @_;
+	my $status = <$pipe>;
+	close $pipe;
+	return $status;
+}
+
 # Sends several at once, so that they meet in batches; the statuses, with blanks between.
 sub send_at_once
 {
 	my ($url, @events) = @_;
-	my @pipes;
-	for my $event (@events)
-	{
-		open my $pipe, '-|' or do
-		{
-			print send_event($url, $event);
-			close STDOUT;
-			POSIX::_exit(0);
-		};
-		push @pipes, $pipe;
-	}
-	my $statuses = join ' ', map { scalar <$_> } @pipes;
-	close $_ for @pipes;
-	return $statuses;
+	my @pipes = map { send_beside($url, $_) } @events;
+	return join ' ', map { status_of($_) } @pipes;
 }
 
 # Sends bytes as they are and returns all that comes back until the other side closes or is silent

@@ -41,27 +41,6 @@ sub receiver_waits
 		SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'smartlead receiver' AND wait_event = 'SyncRep'});
 }
 
-# Sends an event from another process; the status comes from the handle that is returned.
-sub send_beside
-{
-	my ($event) = @_;
-	open my $pipe, '-|' or do
-	{
-		print send_event($url, $event);
-		close STDOUT;
-		POSIX::_exit(0);
-	};
-	return $pipe;
-}
-
-sub status_of
-{
-	my ($pipe) = @_;
-	my $status = <$pipe>;
-	close $pipe;
-	return $status;
-}
-
 # On disk, also when commits needn't be
 set('SET synchronous_commit = off', q{SET smartlead.max_body_size = '2kB'});
 ok(workers_have('2kB'), 'a reload');
@@ -83,7 +62,7 @@ my $event = event();
 my $answer;
 # Until the receiver and the checkpointer have read the settings, an event may get by.
 wait_until(sub {
-	$answer = send_beside($event);
+	$answer = send_beside($url, $event);
 	return 1 if wait_until(sub { $node->safe_psql('postgres', q{
 		SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'smartlead receiver' AND wait_event = 'SyncRep'}) eq 't' }, 'SyncRep', 5);
 	status_of($answer);
@@ -95,21 +74,21 @@ my $pid = receiver_pid($node);
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 is(status_of($answer), 503, 'R4: a wait that is cancelled is answered 503');
 is(receiver_pid($node), $pid, 'R4: the receiver goes on');
-$answer = send_beside($event);
+$answer = send_beside($url, $event);
 ok(receiver_waits(), 'R4: a repetition waits as well');
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 is(status_of($answer), 503, 'R4: and is answered 503 when that is cancelled');
-$answer = send_beside($event);
+$answer = send_beside($url, $event);
 ok(receiver_waits(), 'R4: another time');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
 isnt(status_of($answer), 200, 'R4: a wait that is ended with the receiver is not answered 200');
 ok(wait_until(sub { my $now = receiver_pid($node); $now ne '' && $now ne $pid }, 'another receiver'), 'R4: another one starts');
-$answer = send_beside(event());
+$answer = send_beside($url, event());
 ok(receiver_waits(), 'R4: a new event waits');
 $node->stop('fast');
 isnt(status_of($answer), 200, 'R4: a fast shutdown answers no 200');
 $node->start;
-$answer = send_beside($event) if receiver_pid_soon();
+$answer = send_beside($url, $event) if receiver_pid_soon();
 ok(receiver_waits(), 'R4: after a restart, repetitions still wait');
 set('RESET synchronous_standby_names');
 status_of($answer);

@@ -23,26 +23,6 @@ sub event
 		lead_email => 'ada@clinic.example', campaign_id => 1, event_timestamp => '2026-03-03T09:00:00Z' };
 }
 
-sub start_event
-{
-	my ($event) = @_;
-	open my $pipe, '-|' or do
-	{
-		print send_event($url, $event);
-		close STDOUT;
-		POSIX::_exit(0);
-	};
-	return $pipe;
-}
-
-sub status_of
-{
-	my ($pipe) = @_;
-	my $status = <$pipe>;
-	close $pipe;
-	return $status;
-}
-
 sub trigger
 {
 	my ($body) = @_;
@@ -209,12 +189,12 @@ $node->safe_psql('postgres', q{SELECT pg_reload_conf()});
 trigger(q{IF NEW.subject = 'slow' THEN PERFORM pg_advisory_xact_lock(1); END IF;});
 my $holder = SmartleadSession->new($node);
 $holder->query('SELECT pg_advisory_lock(1)');
-my $slow = start_event({ %{ event('slow') }, stats_id => 'slow' });
+my $slow = send_beside($url, { %{ event('slow') }, stats_id => 'slow' });
 $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'smartlead receiver' AND wait_event = 'advisory'});
 my (@beside, $done);
 # The other receiver takes some of them.
 ok(wait_until(sub {
-	push @beside, start_event({ %{ event() }, stats_id => 'beside' });
+	push @beside, send_beside($url, { %{ event() }, stats_id => 'beside' });
 	return $node->safe_psql('postgres', q{SELECT count(*) FROM smartlead_events WHERE stats_id = 'beside'}) > 0;
 }, 'an event beside the slow one'), 'another receiver stores an event meanwhile');
 unlike($read->(), qr/slow|beside/, 'R13: it is not told before the slow one');
