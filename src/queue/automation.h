@@ -9,12 +9,28 @@
 
 #include "smartlead.h"
 
+#include "access/htup.h"
+#include "access/tupdesc.h"
 #include "utils/jsonb.h"
 
 #include "queue/owner.h"
 
-/* Does an automation, of whatever connection, wait for events of that kind? */
-extern bool sl_kind_has_automations(const char *kind, Oid schema);
+/*
+ * Does an automation, of whatever connection, wait for events of that kind (NULL: of an unknown
+ * one)? In a transaction; costs next to nothing.
+ */
+extern bool sl_automations_wanted(const char *kind);
+
+/*
+ * Enqueues what the automations want for events that are being stored. The rows have the columns of
+ * smartlead_events, found by their names, whatever else they have. An automation that fails leaves a
+ * job in the dead letter, or a note beside it; what is thrown has to do with none of them (a cancel,
+ * a deadlock, a full disk). Whoever is the current user: the queue is written as its owner.
+ *
+ * Automations use their owners' keys. So the caller answers for it that each row's connection is the
+ * one of the webhook that has brought it: no trigger may have chosen another. In a transaction.
+ */
+extern void sl_automations_run(TupleDesc descriptor, HeapTuple *rows, int n);
 
 /* What templates are filled from. */
 typedef struct SlTemplateSource

@@ -2,8 +2,8 @@
  * queue/kinds.c
  *		The kinds of events that have automations, kept in memory.
  *
- * Every event of every connection passes the trigger that runs the automations, and most events
- * have none: for those it must cost next to nothing.
+ * Every event of every connection is asked about, and most events have no automation: for those it
+ * must cost next to nothing.
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -17,6 +17,7 @@
 
 #include "queue/automation.h"
 #include "queue/owner.h"
+#include "worker/worker.h"
 
 static MemoryContext context = NULL;
 static List			*kinds = NIL;
@@ -63,9 +64,13 @@ read_kinds(Oid schema)
 }
 
 static void
-load(Oid schema)
+load(void)
 {
+	Oid schema = sl_extension_schema();
+
 	forget();
+	if (!OidIsValid(schema))
+		return;
 	relation = get_relname_relid("smartlead_automations", schema);
 	stale = false;
 	PG_TRY();
@@ -85,12 +90,14 @@ load(Oid schema)
 }
 
 bool
-sl_kind_has_automations(const char *kind, Oid schema)
+sl_automations_wanted(const char *kind)
 {
 	ListCell *cell;
 
+	if (kind == NULL)
+		return false;
 	if (stale)
-		load(schema);
+		load();
 	foreach (cell, kinds)
 		if (strcmp(lfirst(cell), kind) == 0)
 			return true;
