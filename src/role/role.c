@@ -22,15 +22,22 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "role/role.h"
 #include "worker/worker.h"
 
-/* The policy of smartlead_events that is for smartlead_admin, and holds the role itself. */
+/* The table whose policy is for smartlead_admin, and holds the role itself. */
+#define ADMIN_TABLE "smartlead_events"
 #define ADMIN_POLICY "administrators"
 #define ADMIN "smartlead_admin"
+
+/* smartlead_admin as it was found, until something changes that it was found by. */
+static Oid	admin = InvalidOid;
+static Oid	admin_table = InvalidOid;
+static bool admin_is_current = false;
 
 static void
 set(const char *name, const char *value)
@@ -87,21 +94,17 @@ role_of(HeapTuple policy, Relation catalog)
 	return *(Oid *) ARR_DATA_PTR(array);
 }
 
-Oid
-sl_admin_role(void)
+static Oid
+find_admin(Oid table)
 {
-	Oid			events = sl_extension_relation("smartlead_events");
-	Relation	catalog;
+	Relation	catalog = table_open(PolicyRelationId, AccessShareLock);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	policy;
 	Oid			role = InvalidOid;
 
-	if (!OidIsValid(events))
-		return InvalidOid;
-	catalog = table_open(PolicyRelationId, AccessShareLock);
 	ScanKeyInit(&keys[0], Anum_pg_policy_polrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(events));
+				ObjectIdGetDatum(table));
 	ScanKeyInit(&keys[1], Anum_pg_policy_polname, BTEqualStrategyNumber, F_NAMEEQ,
 				CStringGetDatum(ADMIN_POLICY));
 	scan = systable_beginscan(catalog, PolicyPolrelidPolnameIndexId, true, NULL, 2, keys);
@@ -112,6 +115,41 @@ sl_admin_role(void)
 	table_close(catalog, AccessShareLock);
 	return OidIsValid(role) ? role
 							: get_role_oid(ADMIN, true); /* somebody has changed the policy */
+}
+
+static void
+table_changed(Datum unused, Oid table)
+{
+	if (!OidIsValid(table) || table == admin_table)
+		admin_is_current = false;
+}
+
+static void
+roles_changed(Datum unused, int cache, uint32 hash)
+{
+	admin_is_current = false;
+}
+
+/* The receiver asks with each request, and a search costs nearly a third of all else that is done for it. */
+Oid
+sl_admin_role(void)
+{
+	static bool is_told = false;
+
+	if (admin_is_current && OidIsValid(admin))
+		return admin;
+	if (!is_told)
+	{
+		CacheRegisterRelcacheCallback(table_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
+		is_told = true;
+	}
+	admin = InvalidOid;
+	admin_table = sl_extension_relation(ADMIN_TABLE);
+	admin_is_current = true; /* unless there is news during the search */
+	if (OidIsValid(admin_table))
+		admin = find_admin(admin_table);
+	return admin;
 }
 
 Oid

@@ -105,6 +105,31 @@ as('app', q{CREATE FUNCTION work.who() RETURNS trigger LANGUAGE plpgsql AS 'BEGI
 is(send_event($superuser, event('who')), 200, 'S8: a webhook of a superuser');
 is($node->safe_psql('postgres', q{SELECT subject FROM smartlead_events WHERE stats_id = 'who'}), 'the boss', 'S8: is served as the renamed smartlead_admin');
 
+# It is looked up again once that changes which the receiver has found it by.
+sub served_as
+{
+	my ($mark) = @_;
+	is(send_event($superuser, event('who', stats_id => $mark)), 200, "an event $mark");
+	return $node->safe_psql('postgres', "SELECT subject FROM smartlead_events WHERE stats_id = '$mark'");
+}
+
+sub policy
+{
+	my ($change) = @_;
+	$node->safe_psql('postgres', join ';', map { $change =~ s/%/$_/r } qw(smartlead_events smartlead_failed_events));
+}
+$node->safe_psql('postgres', 'CREATE ROLE deputy; GRANT "the boss" TO deputy');
+policy('ALTER POLICY administrators ON % TO deputy');
+is(served_as('after ALTER POLICY'), 'deputy', 'S8: so does the role that the policy is given to, from the next event on');
+$node->safe_psql('postgres', 'ALTER ROLE deputy RENAME TO "the deputy"');
+is(served_as('after a new name'), 'the deputy', 'S8: and by its new name');
+policy('DROP POLICY administrators ON %');
+$node->safe_psql('postgres', 'ALTER ROLE "the boss" RENAME TO smartlead_admin');
+is(served_as('after DROP POLICY'), 'smartlead_admin', 'S8: without the policy it is who has the name');
+policy('CREATE POLICY administrators ON % TO smartlead_admin USING (true) WITH CHECK (true)');
+$node->safe_psql('postgres', 'ALTER ROLE smartlead_admin RENAME TO "the boss"; DROP ROLE "the deputy"');
+is(served_as('after CREATE POLICY'), 'the boss', 'S8: with it again, by whatever name');
+
 # ---- removed ----
 
 # As docs/security.md tells it.
