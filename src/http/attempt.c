@@ -320,10 +320,12 @@ sl_attempt_was_sent(SlTransfer *transfer)
 {
 #if !SL_CURL_HAS_PREREQFUNCTION
 	curl_off_t pretransfer = 0;
+	long	   bytes = 0;
 
-	/* Libraries without the callback have this time for requests alone that went out. */
+	/* Some libraries tell a time for what never went out, but none counts bytes then. */
 	curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
-	if (pretransfer > 0)
+	curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &bytes);
+	if (pretransfer > 0 && bytes > 0)
 		transfer->sent_at = transfer->granted_at + pretransfer;
 #endif
 	return transfer->sent_at != 0;
