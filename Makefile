@@ -7,14 +7,17 @@ EXTENSION    = smartlead
 EXTVERSION   = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" smartlead.control)
 MODULE_big   = smartlead
 OBJS         = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
-DATA_built   = sql/$(EXTENSION)--$(EXTVERSION).sql
-DATA         = $(filter-out $(DATA_built),$(wildcard sql/$(EXTENSION)--*--*.sql))
+# Versions whose install scripts are committed and never change again. That of a version to come is made of sql/parts.
+RELEASED     =
+SQL          = sql/$(EXTENSION)--$(EXTVERSION).sql
+DATA         = $(RELEASED:%=sql/$(EXTENSION)--%.sql) $(wildcard sql/$(EXTENSION)--*--*.sql)
+DATA_built   = $(filter-out $(DATA),$(SQL))
 PG_CPPFLAGS  = -Isrc -DSMARTLEAD_VERSION='"$(EXTVERSION)"'
 # Ours to demand, not of users whose compilers know newer warnings: WERROR=-Werror
 WERROR      ?=
 PG_CFLAGS    = -Wextra $(WERROR) -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 SHLIB_LINK   = -lcurl -lcjson -lmicrohttpd -lcrypto
-EXTRA_CLEAN  = $(DATA_built) build
+EXTRA_CLEAN  = build
 
 # Nothing here is worth inlining into a JIT-compiled query, so no bitcode. PGXS decides while it is
 # read, after setting its own value: only an override from before that holds.
@@ -33,8 +36,15 @@ include $(PGXS)
 
 # The install script is written in parts, one a subject, in the order of their names.
 SQL_PARTS    = $(sort $(wildcard sql/parts/*.sql))
-$(DATA_built): $(SQL_PARTS)
+ifneq ($(DATA_built),)
+$(SQL): $(SQL_PARTS)
 	cat $^ > $@
+else
+all: released
+released:
+	@cat $(SQL_PARTS) | cmp -s - $(SQL) || { echo '$(SQL) is released, and sql/parts say something else: CONTRIBUTING.md tells how to begin the next version' >&2; exit 1; }
+.PHONY: released
+endif
 
 # Objects made for another server, or with other flags, must not be linked into this one.
 BUILT_FOR   := $(shell $(PG_CONFIG) --version --includedir-server | tr '\n' ' ') $(CC) $(CFLAGS) $(CPPFLAGS)

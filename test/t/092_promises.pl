@@ -65,7 +65,7 @@ sub anchors_of
 	return \%anchors;
 }
 
-my @documents = ('README.md', 'CHANGELOG.md', glob('docs/*.md'), 'test/README.md', 'test/sandbox/README.md');
+my @documents = (glob('*.md docs/*.md'), 'test/README.md', 'test/sandbox/README.md');
 my $links = 0;
 my (@broken, %linked);
 for my $document (@documents)
