@@ -7,12 +7,14 @@ EXTENSION    = smartlead
 EXTVERSION   = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" smartlead.control)
 MODULE_big   = smartlead
 OBJS         = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
+# What is made of endpoints/, besides objects.
+GENERATED    = build/generated
 # Versions whose install scripts are committed and never change again. That of a version to come is made of sql/parts.
 RELEASED     =
 SQL          = sql/$(EXTENSION)--$(EXTVERSION).sql
 DATA         = $(RELEASED:%=sql/$(EXTENSION)--%.sql) $(wildcard sql/$(EXTENSION)--*--*.sql)
 DATA_built   = $(filter-out $(DATA),$(SQL))
-PG_CPPFLAGS  = -Isrc -DSMARTLEAD_VERSION='"$(EXTVERSION)"'
+PG_CPPFLAGS  = -Isrc -I$(GENERATED) -DSMARTLEAD_VERSION='"$(EXTVERSION)"'
 # Ours to demand, not of users whose compilers know newer warnings: WERROR=-Werror
 WERROR      ?=
 PG_CFLAGS    = -Wextra $(WERROR) -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
@@ -34,15 +36,32 @@ PGXS        := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifneq ($(wildcard $(PGXS)),)
 include $(PGXS)
 
-# The install script is written in parts, one a subject, in the order of their names.
+# The endpoints are declared in endpoints/, and made from that: the table in C, the functions in SQL, and
+# docs/endpoints.md, which is committed.
+ENDPOINTS    = $(sort $(wildcard endpoints/*.def))
+MAKE_OF_ENDPOINTS = @mkdir -p $(GENERATED); \
+	LC_ALL=C awk -f endpoints/read.awk -f $< $(ENDPOINTS) > $(GENERATED)/$(@F).new && mv $(GENERATED)/$(@F).new $@
+$(GENERATED)/endpoint_table.h: endpoints/table.awk endpoints/read.awk $(ENDPOINTS)
+	$(MAKE_OF_ENDPOINTS)
+$(GENERATED)/endpoints.sql: endpoints/functions.awk endpoints/read.awk $(ENDPOINTS)
+	$(MAKE_OF_ENDPOINTS)
+docs: docs/endpoints.md
+docs/endpoints.md: endpoints/docs.awk endpoints/read.awk $(ENDPOINTS)
+	$(MAKE_OF_ENDPOINTS)
+src/api/endpoints.o: $(GENERATED)/endpoint_table.h
+
+# The install script is written in parts, one a subject, in the order of their names; those of endpoints
+# come after connections, and before what rests on them.
 SQL_PARTS    = $(sort $(wildcard sql/parts/*.sql))
+SQL_BEFORE   = $(wildcard sql/parts/[01]*.sql)
+SQL_WHOLE    = $(sort $(SQL_BEFORE)) $(GENERATED)/endpoints.sql $(filter-out $(SQL_BEFORE),$(SQL_PARTS))
 ifneq ($(DATA_built),)
-$(SQL): $(SQL_PARTS)
+$(SQL): $(SQL_WHOLE)
 	cat $^ > $@
 else
 all: released
-released:
-	@cat $(SQL_PARTS) | cmp -s - $(SQL) || { echo '$(SQL) is released, and sql/parts say something else: CONTRIBUTING.md tells how to begin the next version' >&2; exit 1; }
+released: $(SQL_WHOLE)
+	@cat $^ | cmp -s - $(SQL) || { echo '$(SQL) is released, and sql/parts or endpoints say something else: CONTRIBUTING.md tells how to begin the next version' >&2; exit 1; }
 .PHONY: released
 endif
 
@@ -103,4 +122,4 @@ lint:
 	@$(TELL) FILES='$(FILES)' scripts/lint.sh
 
 FORCE:
-.PHONY: FORCE deps test test-versions installcheck prove_installcheck valgrind demo demo-stop bench sandbox clean-sandbox format format-check lint
+.PHONY: FORCE docs deps test test-versions installcheck prove_installcheck valgrind demo demo-stop bench sandbox clean-sandbox format format-check lint

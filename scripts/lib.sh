@@ -108,7 +108,7 @@ copy_directory()
 stage_tests()
 {
 	local sql
-	cp -r test docs ./*.md "$1/"                               # the examples of the documents are tested as well
+	cp -r test docs endpoints ./*.md "$1/"                     # the examples of the documents are tested as well
 	cp --parents src/*.c src/*/*.c "$1"                        # whether messages are as the documents tell
 	cp --parents META.json Makefile ./*.control sql/*.sql "$1" # and versions and names in step
 	mkdir -p "$1/test/expected" "$1/scripts" "$1/build" "$1/tmp_check"
@@ -116,7 +116,7 @@ stage_tests()
 	for sql in test/sql/*.sql; do # a test without an expected output fails, but does not end the run
 		touch "$1/test/expected/$(basename "$sql" .sql).out"
 	done
-	chmod -R go+rX "$1/test" "$1/docs" "$1/scripts" "$1/src" "$1/sql" "$1/Makefile" "$1"/*.*
+	chmod -R go+rX "$1/test" "$1/docs" "$1/endpoints" "$1/scripts" "$1/src" "$1/sql" "$1/Makefile" "$1"/*.*
 	[ "$(id -u)" -ne 0 ] || chown -R "$run_user" "$1"
 }
 

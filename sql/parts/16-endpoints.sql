@@ -1,7 +1,7 @@
 /*
  * The endpoint table: what can be asked of Smartlead, and how.
  */
-CREATE FUNCTION smartlead_endpoints(
+CREATE FUNCTION @extschema@.smartlead_endpoints(
 	OUT name text,
 	OUT kind text,
 	OUT method text,
@@ -10,12 +10,38 @@ CREATE FUNCTION smartlead_endpoints(
 	OUT types text[],
 	OUT required boolean[],
 	OUT repeatable boolean,
-	OUT internal boolean)
+	OUT internal boolean,
+	OUT administrators boolean,
+	OUT known_from text,
+	OUT doubt text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE ROWS 50;
 
-COMMENT ON FUNCTION smartlead_endpoints() IS
-'what can be asked of Smartlead: the action as functions (without smartlead_) and jobs name it, method and path, its arguments with their types, which of them are required, and whether it is repeated when an outcome is in doubt; internal ones serve the extension itself';
+COMMENT ON FUNCTION @extschema@.smartlead_endpoints() IS
+'the endpoint table, as the view smartlead_endpoints shows it';
 
-REVOKE ALL ON FUNCTION smartlead_endpoints() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION smartlead_endpoints() TO smartlead_user;
+CREATE VIEW @extschema@.smartlead_endpoints AS
+SELECT e.name, e.kind, e.method, e.path, e.arguments, e.types, e.required, e.repeatable, e.administrators,
+       pg_catalog.string_to_array(e.known_from, ', ') AS known_from, e.doubt, e.internal
+  FROM @extschema@.smartlead_endpoints() e;
+
+COMMENT ON VIEW @extschema@.smartlead_endpoints IS
+'what can be asked of Smartlead, a row for each form of each function; docs/endpoints.md tells more';
+COMMENT ON COLUMN @extschema@.smartlead_endpoints.name IS 'the action as jobs name it, and as its function is named after "smartlead_"';
+COMMENT ON COLUMN @extschema@.smartlead_endpoints.kind IS 'action: changes something; lookup: one object or none; listing: rows';
+COMMENT ON COLUMN @extschema@.smartlead_endpoints.method IS 'of HTTP';
+COMMENT ON COLUMN @extschema@.smartlead_endpoints.path IS 'below base_url; {argument} stands for its value';
+COMMENT ON COLUMN @extschema@.smartlead_endpoints.arguments IS 'of the function and of jobs, in the order of the function';
+COMMENT ON COLUMN @extschema@.smartlead_endpoints.types IS 'of the arguments';
+COMMENT ON COLUMN @extschema@.smartlead_endpoints.required IS 'which of the arguments must be given';
+COMMENT ON COLUMN @extschema@.smartlead_endpoints.repeatable IS 'is it sent again when its outcome is in doubt?';
+COMMENT ON COLUMN @extschema@.smartlead_endpoints.administrators IS 'only smartlead_admin may call it';
+COMMENT ON COLUMN @extschema@.smartlead_endpoints.known_from IS
+'where the route is known from: documentation: Smartlead''s; reference: its former one; cli, mcp: its own programs; clients: programs of others that are in use';
+COMMENT ON COLUMN @extschema@.smartlead_endpoints.doubt IS 'what speaks against the route';
+COMMENT ON COLUMN @extschema@.smartlead_endpoints.internal IS 'serves the extension itself: there is no function, and no job can name it';
+
+REVOKE ALL ON FUNCTION @extschema@.smartlead_endpoints() FROM PUBLIC;
+REVOKE ALL ON @extschema@.smartlead_endpoints FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.smartlead_endpoints() TO smartlead_user;
+GRANT SELECT ON @extschema@.smartlead_endpoints TO smartlead_user;

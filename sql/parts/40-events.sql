@@ -227,33 +227,6 @@ AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE COST 100000;
 COMMENT ON FUNCTION @extschema@.smartlead_unsubscribe_webhook(bigint) IS
 'Removes a webhook at Smartlead and refuses its requests from then on. False: it had ended already. (DELETE /campaigns/{campaign_id}/webhooks or DELETE /webhook/delete)';
 
-CREATE TYPE @extschema@.smartlead_webhook AS (
-	id bigint,
-	name text,
-	webhook_url text,
-	campaign_id bigint,
-	event_types jsonb,
-	categories jsonb,
-	is_active boolean,
-	created_at timestamptz,
-	updated_at timestamptz,
-	extra jsonb
-);
-
-COMMENT ON TYPE @extschema@.smartlead_webhook IS 'a webhook as Smartlead has it; fields without a column are in extra';
-COMMENT ON COLUMN @extschema@.smartlead_webhook.id IS 'Smartlead''s id; smartlead_webhooks.remote_id';
-COMMENT ON COLUMN @extschema@.smartlead_webhook.webhook_url IS 'of ours it holds a secret';
-
-CREATE FUNCTION @extschema@.smartlead_list_webhooks(
-	campaign_id bigint,
-	max_rows bigint DEFAULT NULL,
-	connection name DEFAULT NULL)
-RETURNS SETOF @extschema@.smartlead_webhook
-AS 'MODULE_PATHNAME', 'smartlead_listing' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
-
-COMMENT ON FUNCTION @extschema@.smartlead_list_webhooks(bigint, bigint, name) IS
-'The webhooks of a campaign, ours and others''. Smartlead lists no others; for those at client and user level see smartlead_webhooks. (GET /campaigns/{campaign_id}/webhooks)';
-
 CREATE FUNCTION @extschema@.smartlead_revoke_webhook(webhook bigint)
 RETURNS boolean
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
@@ -481,7 +454,6 @@ REVOKE ALL ON FUNCTION
 	@extschema@.smartlead_subscribe(bigint, text[], text[], bigint, text, text, name),
 	@extschema@.smartlead_rotate_webhook(bigint, interval),
 	@extschema@.smartlead_unsubscribe_webhook(bigint),
-	@extschema@.smartlead_list_webhooks(bigint, bigint, name),
 	@extschema@.smartlead_revoke_webhook(bigint),
 	@extschema@.smartlead_secure_webhook(bigint, text, text, boolean),
 	@extschema@.smartlead_retry_event(bigint),
@@ -503,7 +475,6 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.smartlead_subscribe(bigint, text[], text[], bigint, text, text, name),
 	@extschema@.smartlead_rotate_webhook(bigint, interval),
 	@extschema@.smartlead_unsubscribe_webhook(bigint),
-	@extschema@.smartlead_list_webhooks(bigint, bigint, name),
 	@extschema@.smartlead_revoke_webhook(bigint),
 	@extschema@.smartlead_secure_webhook(bigint, text, text, boolean),
 	@extschema@.smartlead_retry_event(bigint),

@@ -20,6 +20,7 @@ type_name(SlParamType type)
 	switch (type)
 	{
 		case SL_BIGINT:
+		case SL_INTEGER:
 		case SL_BIGINT_AS_LIST:
 			return "a whole number";
 		case SL_TEXT:
@@ -146,6 +147,12 @@ set_value(SlArguments *arguments, int param, const JsonbValue *value)
 			fits = read_bigint(value, &number);
 			if (fits)
 				datum = Int64GetDatum(number);
+			break;
+		case SL_INTEGER:
+			type = INT4OID;
+			fits = read_bigint(value, &number) && number == (int32) number;
+			if (fits)
+				datum = Int32GetDatum((int32) number);
 			break;
 		case SL_TEXT:
 		case SL_TEXT_AS_LIST:

@@ -2,9 +2,9 @@
  * api/endpoints.h
  *		The endpoint table: what can be asked of Smartlead, and how.
  *
- * It is the single source for the SQL functions, for the queue, and for whatever comes later. A new
- * endpoint is a row of the table, the declaration of its SQL function (whose arguments carry the
- * names of the row's parameters) and a test.
+ * It is what the SQL functions, the queue and whatever comes later go by. The table is made at build
+ * time, as the functions themselves are, of the declarations in endpoints/; CONTRIBUTING.md tells how
+ * one is added.
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -30,6 +30,7 @@ typedef enum SlPlace
 typedef enum SlParamType
 {
 	SL_BIGINT,
+	SL_INTEGER,
 	SL_TEXT,
 	SL_BOOLEAN,
 	SL_TIMESTAMP,
@@ -80,6 +81,8 @@ typedef struct SlEndpoint
 
 	/* Serves the extension itself: there is no function for it, and nobody can enqueue it. */
 	bool internal;
+	/* Its function is for smartlead_admin, not for smartlead_user. */
+	bool administrators;
 	/* May it be sent again when the outcome is in doubt? Always true of what only reads. */
 	bool repeatable;
 	/* In the queue, it goes before what is not: it keeps mail from people who must not get it. */
@@ -101,6 +104,9 @@ typedef struct SlEndpoint
 	const SlShape *shape;
 	/* Parameters that Smartlead demands and the user need not know. */
 	const SlCompletion *completion;
+	/* How sure it is that Smartlead has the route: "documentation, cli"; and what speaks against it. */
+	const char *known_from;
+	const char *doubt;
 } SlEndpoint;
 
 /* The endpoint of that name whose parameters are these (rows may share a name), or NULL. */

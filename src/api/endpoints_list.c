@@ -36,15 +36,20 @@ method_name(SlMethod method)
 	return names[method];
 }
 
-/* The SQL type of an argument; a function may take a smaller number than a bigint. */
+/* The SQL type of an argument. */
 static const char *
 type_name(SlParamType type)
 {
 	static const char *const names[] = {
-		[SL_BIGINT] = "bigint",		[SL_TEXT] = "text",
-		[SL_BOOLEAN] = "boolean",	[SL_TIMESTAMP] = "timestamp with time zone",
-		[SL_OBJECT] = "jsonb",		[SL_BIGINTS] = "bigint[]",
-		[SL_TEXTS] = "text[]",		[SL_BIGINT_AS_LIST] = "bigint",
+		[SL_BIGINT] = "bigint",
+		[SL_INTEGER] = "integer",
+		[SL_TEXT] = "text",
+		[SL_BOOLEAN] = "boolean",
+		[SL_TIMESTAMP] = "timestamp with time zone",
+		[SL_OBJECT] = "jsonb",
+		[SL_BIGINTS] = "bigint[]",
+		[SL_TEXTS] = "text[]",
+		[SL_BIGINT_AS_LIST] = "bigint",
 		[SL_TEXT_AS_LIST] = "text",
 	};
 
@@ -83,6 +88,14 @@ describe_arguments(const SlEndpoint *endpoint, Datum *values)
 		construct_array(required, n_arguments, BOOLOID, sizeof(bool), true, TYPALIGN_CHAR));
 }
 
+static void
+set_text(Datum *values, bool *nulls, int column, const char *text)
+{
+	nulls[column] = text == NULL;
+	if (text != NULL)
+		values[column] = CStringGetTextDatum(text);
+}
+
 /*
  * smartlead_endpoints() → one row for each row of the endpoint table
  */
@@ -94,8 +107,8 @@ smartlead_endpoints(PG_FUNCTION_ARGS)
 	sl_init_materialized_srf(fcinfo);
 	for (const SlEndpoint *endpoint = sl_endpoints; endpoint->name != NULL; endpoint++)
 	{
-		Datum values[9];
-		bool  nulls[9] = {false};
+		Datum values[12];
+		bool  nulls[12] = {false};
 
 		values[0] = CStringGetTextDatum(endpoint->name);
 		values[1] = CStringGetTextDatum(kind_name(endpoint->kind));
@@ -104,6 +117,9 @@ smartlead_endpoints(PG_FUNCTION_ARGS)
 		describe_arguments(endpoint, &values[4]);
 		values[7] = BoolGetDatum(endpoint->repeatable);
 		values[8] = BoolGetDatum(endpoint->internal);
+		values[9] = BoolGetDatum(endpoint->administrators);
+		set_text(values, nulls, 10, endpoint->known_from);
+		set_text(values, nulls, 11, endpoint->doubt);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;

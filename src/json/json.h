@@ -123,9 +123,8 @@ typedef struct SlFieldAlias
 
 typedef struct SlShape
 {
-	const char		   *nested;			/* an object whose fields count as the row's own, or NULL */
-	const SlFieldAlias *aliases;		/* ended by a NULL field; for the row's own fields */
-	const SlFieldAlias *nested_aliases; /* the same for the nested object's */
+	const char		   *nested;	 /* an object whose fields count as the row's own, or NULL */
+	const SlFieldAlias *aliases; /* ended by a NULL field */
 	bool				dashes_are_null; /* "--" stands for a missing value */
 	const char *const
 		*ids; /* columns of which a row has at least one, ended by NULL; or NULL: "id" */

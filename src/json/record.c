@@ -204,8 +204,10 @@ is_missing(const SlRecordReader *reader, const cJSON *node, Oid type)
 /* ---- one row ---- */
 
 static const char *
-column_of(const char *field, const SlFieldAlias *aliases)
+column_of(const SlRecordReader *reader, const char *field)
 {
+	const SlFieldAlias *aliases = reader->shape != NULL ? reader->shape->aliases : NULL;
+
 	for (; aliases != NULL && aliases->field != NULL; aliases++)
 		if (strcmp(aliases->field, field) == 0)
 			return aliases->column;
@@ -242,10 +244,9 @@ is_id(const SlRecordReader *reader, const char *column)
 }
 
 static void
-read_field(SlRecordReader *reader, const cJSON *field, const SlFieldAlias *aliases, Datum *values,
-		   bool *nulls)
+read_field(SlRecordReader *reader, const cJSON *field, Datum *values, bool *nulls)
 {
-	int				  column = find_column(reader, column_of(field->string, aliases));
+	int				  column = find_column(reader, column_of(reader, field->string));
 	Form_pg_attribute attribute;
 
 	if (column >= 0)
@@ -266,8 +267,7 @@ read_field(SlRecordReader *reader, const cJSON *field, const SlFieldAlias *alias
 }
 
 static void
-read_fields(SlRecordReader *reader, const cJSON *object, const SlFieldAlias *aliases, bool nested,
-			Datum *values, bool *nulls)
+read_fields(SlRecordReader *reader, const cJSON *object, bool nested, Datum *values, bool *nulls)
 {
 	const SlShape *shape = reader->shape;
 	const cJSON	  *field;
@@ -277,9 +277,9 @@ read_fields(SlRecordReader *reader, const cJSON *object, const SlFieldAlias *ali
 		CHECK_FOR_INTERRUPTS();
 		if (!nested && shape != NULL && shape->nested != NULL && cJSON_IsObject(field) &&
 			strcmp(field->string, shape->nested) == 0)
-			read_fields(reader, field, shape->nested_aliases, true, values, nulls);
+			read_fields(reader, field, true, values, nulls);
 		else
-			read_field(reader, field, aliases, values, nulls);
+			read_field(reader, field, values, nulls);
 	}
 }
 
@@ -309,9 +309,8 @@ missing_id(const SlRecordReader *reader, const bool *nulls)
 char *
 sl_record_read(SlRecordReader *reader, const cJSON *object, Datum *values, bool *nulls)
 {
-	const SlFieldAlias *aliases = reader->shape != NULL ? reader->shape->aliases : NULL;
-	MemoryContext		caller;
-	char			   *problem;
+	MemoryContext caller;
+	char		 *problem;
 
 	if (!cJSON_IsObject(object))
 		return "A row is not a JSON object.";
@@ -321,7 +320,7 @@ sl_record_read(SlRecordReader *reader, const cJSON *object, Datum *values, bool 
 	reader->unreadable_id = NULL;
 	MemoryContextReset(reader->context);
 	caller = MemoryContextSwitchTo(reader->context);
-	read_fields(reader, object, aliases, false, values, nulls);
+	read_fields(reader, object, false, values, nulls);
 	if (reader->extra_state != NULL)
 	{
 		values[reader->extra] = JsonbPGetDatum(

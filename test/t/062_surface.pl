@@ -54,14 +54,14 @@ $node->safe_psql('postgres', q{
 	CREATE VIEW declared AS
 	SELECT p.*, substr(proname, 11) AS name, prosrc AS symbol,
 		(SELECT coalesce(array_agg(n.name ORDER BY i), '{}') FROM unnest(p.proargnames[:pronargs]) WITH ORDINALITY AS n (name, i) WHERE n.name NOT IN ('connection', 'max_rows')) AS arguments,
-		(SELECT coalesce(array_agg(CASE WHEN t.oid = 23 THEN 'bigint' ELSE format_type(t.oid, NULL) END ORDER BY i), '{}') FROM unnest(p.proargtypes) WITH ORDINALITY AS t (oid, i)
+		(SELECT coalesce(array_agg(format_type(t.oid, NULL) ORDER BY i), '{}') FROM unnest(p.proargtypes) WITH ORDINALITY AS t (oid, i)
 			WHERE p.proargnames[t.i] NOT IN ('connection', 'max_rows')) AS types,
 		(SELECT coalesce(array_agg(t.i <= p.pronargs - p.pronargdefaults ORDER BY i), '{}') FROM unnest(p.proargtypes) WITH ORDINALITY AS t (oid, i)
 			WHERE p.proargnames[t.i] NOT IN ('connection', 'max_rows')) AS required,
 		obj_description(p.oid, 'pg_proc') AS comment
 	FROM ours p WHERE prosrc IN ('smartlead_action', 'smartlead_lookup', 'smartlead_listing', 'smartlead_create_campaign');
 	CREATE VIEW matched AS
-	SELECT d.*, e.kind, e.method, e.path, e.required AS demanded, e.internal FROM declared d LEFT JOIN smartlead_endpoints() e
+	SELECT d.*, e.kind, e.method, e.path, e.required AS demanded, e.internal, e.administrators FROM declared d LEFT JOIN smartlead_endpoints() e
 		ON e.name = d.name AND e.arguments = d.arguments AND e.types = d.types});
 
 is_nothing('SELECT signature FROM matched WHERE kind IS NULL', 'D6: every function has a row with its arguments, in their order, of their types');
@@ -80,11 +80,31 @@ is_nothing(q{SELECT signature FROM matched WHERE proargnames[pronargs] <> 'conne
 is_nothing(q{SELECT signature FROM matched WHERE provolatile <> 'v' OR proparallel <> 'r' OR proisstrict OR prosecdef OR procost < 100000}, 'D6: volatile, parallel restricted, not strict, dear');
 is_nothing(q{SELECT signature FROM matched WHERE comment IS NULL OR position(method || ' ' || path IN comment) = 0}, 'D6: the comment tells method and path');
 is_nothing(q{SELECT signature FROM matched WHERE has_function_privilege('public', oid, 'EXECUTE')
-	OR NOT has_function_privilege(CASE WHEN proname = 'smartlead_list_webhooks' THEN 'smartlead_admin' ELSE 'smartlead_user' END, oid, 'EXECUTE')},
-	'D6: smartlead_user may call it, of webhooks smartlead_admin, others not');
+	OR NOT has_function_privilege(CASE WHEN administrators THEN 'smartlead_admin' ELSE 'smartlead_user' END, oid, 'EXECUTE')
+	OR (administrators AND has_function_privilege('smartlead_user', oid, 'EXECUTE'))},
+	'D6: smartlead_user may call it, or smartlead_admin alone, others not');
 is_nothing(q{SELECT name, arguments, method FROM smartlead_endpoints() WHERE (method = 'GET' AND NOT repeatable) OR (kind <> 'action') <> (method = 'GET')}, 'D6: what reads is repeatable');
 is($node->safe_psql('postgres', q{SELECT string_agg(name, ', ' ORDER BY name) FROM smartlead_endpoints() WHERE NOT repeatable AND NOT internal}), 'create_campaign',
 	'T10: a campaign alone must not be made twice');
+
+is_nothing(q{SELECT name FROM smartlead_endpoints WHERE known_from IS NULL OR NOT known_from <@ '{documentation,reference,cli,mcp,clients}' OR known_from = '{}'}, 'D7: of each it is told where it is known from');
+is_nothing(q{SELECT f.name, v.name FROM smartlead_endpoints() f FULL JOIN smartlead_endpoints v USING (name, arguments, types, path, method, internal) WHERE f.name IS NULL OR v.name IS NULL}, 'D7: the view shows all of it');
+
+# docs/endpoints.md, as rows: what a function asks and takes.
+my @documented;
+my $page = slurp_file('docs/endpoints.md');
+while ($page =~ /^### smartlead_(\w+)\n\n`(\w+ \S+)` → ([^\n]*)\n(.*?)(?=^##|\z)/msg)
+{
+	my ($name, $route, $result, $text) = ($1, $2, $3, $4);
+	my @arguments = map { s/timestamptz/timestamp with time zone/r } $text =~ /^\| `(\w+` \| [^|]+) \|/mg;
+	push @documented, join ' ', $name, $route, $result, map { s/` \|//r } @arguments;
+}
+is(join("\n", sort @documented), join("\n", sort split /\n/, $node->safe_psql('postgres', q{
+	SELECT concat_ws(' ', name, method, path,
+		CASE kind WHEN 'lookup' THEN 'one row or none of' WHEN 'listing' THEN 'rows of' END,
+		CASE WHEN typtype = 'c' THEN '`' || typname || '`' ELSE format_type(prorettype, NULL) END,
+		(SELECT string_agg(a.name || ' ' || a.type || CASE WHEN a.required THEN ', required' ELSE '' END, ' ' ORDER BY i) FROM unnest(arguments, types, required) WITH ORDINALITY AS a (name, type, required, i)))
+	FROM matched JOIN pg_type t ON t.oid = prorettype})), 'D7: endpoints.md says the same');
 
 # ---- e-mail accounts: tags, warmup ----
 
