@@ -17,7 +17,10 @@ BEGIN
 		) AS r (number, name, purpose) ORDER BY r.number
 	LOOP
 		SELECT r.rolsuper, r.rolcanlogin, r.rolcreaterole, r.rolbypassrls,
-		       pg_catalog.shobj_description(r.oid, 'pg_authid') OPERATOR(pg_catalog.~~) '%extension smartlead%' AS is_ours,
+		       -- shobj_description() of old servers is in SQL, and takes its operators from the search_path.
+		       (SELECT d.description OPERATOR(pg_catalog.~~) '%extension smartlead%' FROM pg_catalog.pg_shdescription d
+		         WHERE d.objoid OPERATOR(pg_catalog.=) r.oid
+		           AND d.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.regclass::pg_catalog.oid) AS is_ours,
 		       (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(m.rolname::pg_catalog.text), ', ' ORDER BY m.rolname)
 		          FROM pg_catalog.pg_auth_members a JOIN pg_catalog.pg_roles m ON m.oid OPERATOR(pg_catalog.=) a.member
 		         WHERE a.roleid OPERATOR(pg_catalog.=) r.oid AND m.rolname OPERATOR(pg_catalog.<>) 'smartlead_admin') AS members,

@@ -43,7 +43,7 @@ sub smartlead_node
 {
 	my ($name, %option) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
-	$node->init(@{ $option{init} || [] });
+	$node->init(extra => [ '--encoding=UTF8', '--locale=C' ], @{ $option{init} || [] });
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'smartlead'")
 	  if $option{preload} // 1;
 	$node->append_conf('postgresql.conf', $option{conf}) if defined $option{conf};
