@@ -1,5 +1,5 @@
 # What a call waits for, and for how long: what Smartlead asks for, up to a bound; a handshake that
-# breaks; a clock that is set.
+# breaks; a clock that is set, also between jobs.
 use strict;
 use warnings;
 
@@ -130,7 +130,7 @@ for my $call ('smartlead_get_campaign(549768)', q{smartlead_create_campaign('Nev
 
 SKIP:
 {
-	skip 'no clock of our own can be preloaded', 5 unless $shim;
+	skip 'no clock of our own can be preloaded', 6 unless $shim;
 
 	sandbox_post('/_sandbox/reset');
 	connect_sandbox($node, name => 'silent', options => { timeout => '3s', max_retries => 0 });
@@ -152,6 +152,15 @@ SKIP:
 	my @at = map { $_->{at} } requests();
 	cmp_ok($at[1] - $at[0], '>=', 2990, 'C14: waits for its place all the same');
 	shim_off('clock');
+
+	# Two jobs on a lead, between which it is set back.
+	my $job = q{SELECT smartlead_enqueue('pause_lead', '{"campaign_id": 810001, "lead_id": 4000000001}', connection => 'limited')};
+	my $first = $node->safe_psql('postgres', $job);
+	shim_on('clock', '-300');
+	my $second = $node->safe_psql('postgres', $job);
+	shim_off('clock');
+	is($node->safe_psql('postgres', q{SELECT string_agg(id::text, ' ' ORDER BY run_at, id) FROM smartlead_queue}), "$first $second",
+		'Q13: two jobs on a lead keep their order though the clock is set back between them');
 }
 
 done_testing();

@@ -83,6 +83,14 @@ as('eve', q{CREATE FUNCTION work.replace() RETURNS trigger LANGUAGE plpgsql AS $
 is(send_event($eves, reply(29)), 200, 'an event that a trigger replaces');
 is(leads(), '', 'S3: nor for what takes the place of one');
 is($node->safe_psql('postgres', q{DROP TRIGGER replace ON smartlead_events; SELECT count(*) FROM smartlead_events WHERE lead_id = 30}), 1, 'which is there');
+# The same on the connection itself, by a function that runs as its owner.
+as('eve', q{CREATE FUNCTION work.replace_as_eve() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+		INSERT INTO public.smartlead_events (id, connection, fingerprint, event_type, kind, event_at, lead_id, payload) OVERRIDING SYSTEM VALUE
+		VALUES (NEW.id, 'gold', gen_random_uuid(), 'EMAIL_REPLY', 'EMAIL_REPLY', now(), 31, '{}'); RETURN NULL; END $$;
+	CREATE TRIGGER replace BEFORE INSERT ON smartlead_events FOR EACH ROW WHEN (NEW.lead_email = 'lead39@clinic.example') EXECUTE FUNCTION work.replace_as_eve();});
+is(send_event($url, reply(39)), 200, 'an event that a trigger replaces as somebody else');
+is(leads(), '', 'S3: nor for what somebody else puts in the place of one');
+is($node->safe_psql('postgres', q{DROP TRIGGER replace ON smartlead_events; SELECT count(*) FROM smartlead_events WHERE lead_id = 31}), 1, 'which is there');
 
 # What failed can't be made up, to be tried again.
 my ($out, $err) = as('eve', qq{INSERT INTO smartlead_failed_events (received_at, connection, webhook, payload, sqlstate, error)
