@@ -2,6 +2,15 @@
  * queue/queue.h
  *		The queue: jobs in a table, written in the caller's transaction, performed after its commit.
  *
+ * The way of a job: enqueue.c (checked, with rights.c, and written; for an event, by automations.c
+ * with template.c) → wakeup.c (the commit wakes the dispatcher) → lane_rows.c and lane.c (which roles
+ * and connections have jobs) → claim.c with next.c (which are next, marked as running) → task.c and
+ * join.c (a request for one, or for several) → api, http → flight.c (answers, and what they tell of
+ * the lane: trouble.c) → outcome.c (into the job's row) → wakeup.c (whoever waits is told) → expiry.c
+ * (it goes). dispatcher.c is the main loop, round.c what it does in one of its transactions
+ * (transaction.c). left_behind.c judges what a crash has interrupted; origin.c and home.c keep a copy
+ * of the queue from doing the same again. manage.c has what users do with jobs.
+ *
  * Copyright (c) 2026, the smartlead authors
  */
 #ifndef SL_QUEUE_H
