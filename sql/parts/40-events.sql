@@ -99,7 +99,7 @@ COMMENT ON COLUMN @extschema@.smartlead_failed_events.error IS 'The error''s mes
 
 CREATE TABLE @extschema@.smartlead_webhooks (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-	subscriber regrole NOT NULL,
+	subscriber @extschema@.smartlead_role NOT NULL,
 	connection text NOT NULL,
 	level text NOT NULL CHECK (level IN ('campaign', 'client', 'user', 'by hand')),
 	campaign_id bigint,

@@ -17,40 +17,6 @@ AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.smartlead_home() IS
 'a number that stands for the queue of this database of this cluster: the home of the jobs that are enqueued here';
 
-/* A role that may be missing where a dump is loaded. */
-CREATE TYPE @extschema@.smartlead_role;
-
-CREATE FUNCTION @extschema@.smartlead_role_in(cstring)
-RETURNS @extschema@.smartlead_role
-AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
-CREATE FUNCTION @extschema@.smartlead_role_out(@extschema@.smartlead_role)
-RETURNS cstring
-AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
-CREATE FUNCTION @extschema@.smartlead_role_recv(internal)
-RETURNS @extschema@.smartlead_role
-AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
-CREATE FUNCTION @extschema@.smartlead_role_send(@extschema@.smartlead_role)
-RETURNS bytea
-AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
-
-CREATE TYPE @extschema@.smartlead_role (
-	INPUT = @extschema@.smartlead_role_in,
-	OUTPUT = @extschema@.smartlead_role_out,
-	RECEIVE = @extschema@.smartlead_role_recv,
-	SEND = @extschema@.smartlead_role_send,
-	LIKE = pg_catalog.oid);
-CREATE CAST (@extschema@.smartlead_role AS pg_catalog.oid) WITHOUT FUNCTION AS IMPLICIT;
-CREATE CAST (@extschema@.smartlead_role AS pg_catalog.regrole) WITHOUT FUNCTION AS ASSIGNMENT;
-CREATE CAST (pg_catalog.oid AS @extschema@.smartlead_role) WITHOUT FUNCTION AS ASSIGNMENT;
-CREATE CAST (pg_catalog.regrole AS @extschema@.smartlead_role) WITHOUT FUNCTION AS ASSIGNMENT;
-
-COMMENT ON TYPE @extschema@.smartlead_role IS
-'A role, like regrole; a name that no role has is read as "-", no role, with a warning.';
-COMMENT ON FUNCTION @extschema@.smartlead_role_in(cstring) IS 'reads and writes values of the type smartlead_role';
-COMMENT ON FUNCTION @extschema@.smartlead_role_out(@extschema@.smartlead_role) IS 'reads and writes values of the type smartlead_role';
-COMMENT ON FUNCTION @extschema@.smartlead_role_recv(internal) IS 'reads and writes values of the type smartlead_role';
-COMMENT ON FUNCTION @extschema@.smartlead_role_send(@extschema@.smartlead_role) IS 'reads and writes values of the type smartlead_role';
-
 /* src/queue/queue.h numbers these columns. */
 CREATE TABLE @extschema@.smartlead_queue (
 	id bigint NOT NULL DEFAULT pg_catalog.nextval('@extschema@.smartlead_queue_id_seq'),
@@ -164,7 +130,7 @@ COMMENT ON COLUMN @extschema@.smartlead_queue_home.since IS 'Since when.';
 /* Connections of which a role's jobs wait because its key is refused. */
 CREATE TABLE @extschema@.smartlead_queue_paused (
 	connection name NOT NULL,
-	run_as regrole NOT NULL,
+	run_as @extschema@.smartlead_role NOT NULL,
 	paused_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	reason text NOT NULL,
 	sqlstate text NOT NULL,
@@ -338,10 +304,6 @@ REVOKE ALL ON @extschema@.smartlead_stat_queue FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.smartlead_enqueue(text, jsonb, timestamptz, name, integer) FROM PUBLIC;
 REVOKE ALL ON @extschema@.smartlead_queue_home FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.smartlead_home() FROM PUBLIC;
-REVOKE ALL ON FUNCTION @extschema@.smartlead_role_in(cstring) FROM PUBLIC;
-REVOKE ALL ON FUNCTION @extschema@.smartlead_role_out(@extschema@.smartlead_role) FROM PUBLIC;
-REVOKE ALL ON FUNCTION @extschema@.smartlead_role_recv(internal) FROM PUBLIC;
-REVOKE ALL ON FUNCTION @extschema@.smartlead_role_send(@extschema@.smartlead_role) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.smartlead_adopt_queue() FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.smartlead_cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.smartlead_requeue(bigint) FROM PUBLIC;

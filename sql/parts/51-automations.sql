@@ -4,7 +4,7 @@
  */
 CREATE TABLE @extschema@.smartlead_automations (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-	owner regrole NOT NULL,
+	owner @extschema@.smartlead_role NOT NULL,
 	event_type text NOT NULL,
 	action text NOT NULL,
 	args jsonb NOT NULL,
@@ -88,7 +88,7 @@ CREATE FUNCTION @extschema@.smartlead_list_automations(
 	OUT condition_failed_at timestamptz)
 RETURNS SETOF record
 AS $$
-	SELECT a.id, a.owner, a.event_type, a.action, a.args, a.condition, a.connection, a.max_per_hour,
+	SELECT a.id, a.owner::pg_catalog.regrole, a.event_type, a.action, a.args, a.condition, a.connection, a.max_per_hour,
 	       j.waiting, j.done, j.failed, j.last_error, a.condition_error, a.condition_failed_at
 	  FROM @extschema@.smartlead_automations a,
 	       LATERAL (
