@@ -61,6 +61,7 @@ typedef struct SlWorkerSlot
 	char		  address[96]; /* where it listens; empty: nowhere */
 	int			  port;
 	char		  trouble[192];
+	int64 left[4]; /* what it leaves to its successor, of a meaning of its own; zeros at first */
 } SlWorkerSlot;
 
 typedef struct SlWorkers
@@ -81,6 +82,13 @@ extern void sl_worker_set_state(SlWorkerSlot *slot, SlWorkerState state, const c
 
 /* Tells of one's own trouble from within a signal handler, where no lock may be waited for. */
 extern void sl_worker_is_stuck(const char *trouble);
+
+/*
+ * The limit of time for users' code (deadline.c), in milliseconds; to be stopped after an error, too.
+ * "last_words" is called in a signal handler, before the process ends because it could not be kept.
+ */
+extern void sl_deadline_start(int ms, void (*last_words)(void));
+extern void sl_deadline_stop(void);
 
 /* The slot of a process that runs, or NULL. */
 extern SlWorkerSlot *sl_worker_find(Oid database, int kind, int number);
