@@ -352,7 +352,7 @@ SELECT w.worker, w.number, w.pid, w.state, w.started_at, w.starts, w.address, w.
 
 COMMENT ON VIEW @extschema@.smartlead_workers IS
 'The launcher and the workers of this database.';
-COMMENT ON COLUMN @extschema@.smartlead_workers.worker IS 'launcher, receiver, ...';
+COMMENT ON COLUMN @extschema@.smartlead_workers.worker IS 'launcher, receiver, dispatcher or housekeeper.';
 COMMENT ON COLUMN @extschema@.smartlead_workers.number IS 'Which one of several.';
 COMMENT ON COLUMN @extschema@.smartlead_workers.pid IS 'Its process; NULL: it isn''t running.';
 COMMENT ON COLUMN @extschema@.smartlead_workers.state IS 'starting, running, waiting (see trouble), no extension, or stopped.';

@@ -64,8 +64,8 @@ sl_become_oneself(const SlUserContext *saved)
 	SetUserIdAndSecContext(saved->user, saved->security);
 }
 
-void
-sl_become_owner(Oid table, SlUserContext *saved)
+Oid
+sl_owner_of(Oid table)
 {
 	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
 	Oid		  owner;
@@ -77,7 +77,13 @@ sl_become_owner(Oid table, SlUserContext *saved)
 				 errhint("Bring the extension up to date: ALTER EXTENSION smartlead UPDATE.")));
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
-	sl_become_user(owner, saved);
+	return owner;
+}
+
+void
+sl_become_owner(Oid table, SlUserContext *saved)
+{
+	sl_become_user(sl_owner_of(table), saved);
 }
 
 /* The only role of a policy. */

@@ -33,6 +33,7 @@ extern void sl_become_oneself(const SlUserContext *saved);
 
 /* The same as the owner of a table, for what its users may not do to it themselves. */
 extern void sl_become_owner(Oid table, SlUserContext *saved);
+extern Oid	sl_owner_of(Oid table);
 
 /*
  * The role that sql/parts/05-roles.sql calls smartlead_admin, whatever its name is by now. InvalidOid:

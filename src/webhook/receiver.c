@@ -4,8 +4,7 @@
  *
  * One thread waits for everything: its latch (settings, signals, news from the launcher's hook) and
  * the HTTP server's sockets. What a wake-up has brought is read, stored in batches, and answered.
- * Without traffic it wakes once a minute, to see whether the extension is still there and whether
- * events are old enough to go.
+ * Without traffic it wakes once a minute, to see whether the extension is still there.
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -20,7 +19,7 @@
 
 #include "webhook/webhook.h"
 
-#define LOOK_AROUND_US 60000000
+#define LOOK_AROUND_MS 60000
 
 /* How long after an answer a batch may wait for the next request. */
 #define GATHER_US 500
@@ -42,10 +41,8 @@ typedef struct Receiver
 	WaitEventSet *events;
 	int			  generation; /* of the listener in the set */
 	uint32		  wait_event;
-	int64		  look_around_at;
 	int64		  listen_at; /* when to try again to open the listener; 0: it is as wanted */
 	int			  pause_ms;
-	bool		  clean_up; /* there may be more old events */
 	int64		  tell_statistics_at;
 	int64		  gather_until;
 } Receiver;
@@ -139,14 +136,12 @@ static long
 time_to_wait(const Receiver *receiver)
 {
 	int64 now = sl_now_us();
-	long  wait_ms = sooner(LOOK_AROUND_US / 1000, receiver->look_around_at, now);
+	long  wait_ms = LOOK_AROUND_MS;
 	long  listener_ms = sl_listener_timeout();
 
 	if (!sl_tokens_known())
 		wait_ms = TOKENS_PAUSE_MS;
 	else if (sl_queue.count > 0)
-		return 0;
-	if (receiver->clean_up)
 		return 0;
 	if (receiver->listen_at != 0)
 		wait_ms = sooner(wait_ms, receiver->listen_at, now);
@@ -165,11 +160,9 @@ heed_signals(Receiver *receiver)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
-		receiver->look_around_at = sl_now_us();
-		sl_retention_start_over();
 		/* One too many is about to be ended, and leaves the address to the others. */
 		if (receiver->slot->number < sl_receivers)
-			receiver->listen_at = receiver->look_around_at;
+			receiver->listen_at = sl_now_us();
 	}
 }
 
@@ -235,22 +228,11 @@ tell_statistics(Receiver *receiver)
 }
 
 static void
-keep_house(Receiver *receiver)
+tidy_up(Receiver *receiver)
 {
 	if (receiver->listen_at != 0 && receiver->listen_at <= sl_now_us())
 		update_listener(receiver);
 	sl_listener_clear();
-	if (receiver->look_around_at <= sl_now_us())
-	{
-		receiver->look_around_at = sl_now_us() + LOOK_AROUND_US;
-		receiver->clean_up = receiver->slot->number == 0;
-	}
-	if (receiver->clean_up)
-	{
-		receiver->clean_up = sl_retention_step();
-		if (receiver->tell_statistics_at == 0)
-			receiver->tell_statistics_at = sl_now_us() + 1000000;
-	}
 	tell_statistics(receiver);
 }
 
@@ -259,7 +241,6 @@ begin(Receiver *receiver)
 {
 	receiver->slot = my_slot = sl_worker_begin();
 	receiver->pause_ms = FIRST_PAUSE_MS;
-	receiver->look_around_at = sl_now_us();
 	receiver->wait_event = sl_wait_event("SmartleadReceiver");
 	sl_my_stats = sl_receiver_stats(sl_worker_slot_index(receiver->slot));
 	pg_atomic_write_u64(&sl_my_stats->connections, 0);
@@ -289,7 +270,7 @@ sl_receiver_main(Datum argument)
 		ResetLatch(MyLatch);
 		heed_signals(&receiver);
 		serve(&receiver);
-		keep_house(&receiver);
+		tidy_up(&receiver);
 		MemoryContextSwitchTo(loop);
 		MemoryContextReset(loop);
 	}

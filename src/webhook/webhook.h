@@ -462,18 +462,10 @@ extern void sl_store_batch(void);
 extern void sl_failed_record(const SlSource *source, const char *event_type, Jsonb *payload,
 							 const char *body, size_t length, const ErrorData *error);
 
-/*
- * Removes a few events that are older than smartlead.event_retention. True: there may be more. What
- * can't be removed is passed over, and tried again an hour later, or when starting over.
- */
-extern bool sl_retention_step(void);
-extern void sl_retention_start_over(void);
-
 /* What the receiver can't do as it should, for smartlead_workers (receiver.c). */
 typedef enum SlTrouble
 {
 	SL_TROUBLE_LISTENER,
-	SL_TROUBLE_RETENTION,
 	SL_TROUBLE_NOTIFY,
 	SL_N_TROUBLES
 } SlTrouble;

@@ -12,6 +12,7 @@
 const SlWorkerKind sl_worker_kinds[] = {
 	{"receiver", "sl_receiver_main", &sl_receivers},
 	{"dispatcher", "sl_dispatcher_main", NULL},
+	{"housekeeper", "sl_housekeeper_main", NULL},
 };
 
 const int sl_n_worker_kinds = lengthof(sl_worker_kinds);

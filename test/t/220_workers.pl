@@ -47,7 +47,7 @@ sub comes_back
 }
 
 is($node->safe_psql('postgres', q{SELECT string_agg(worker || ' ' || state, ', ' ORDER BY worker) FROM smartlead_workers}),
-	'dispatcher running, launcher running, receiver running', 'launcher, receiver and dispatcher run');
+	'dispatcher running, housekeeper running, launcher running, receiver running', 'launcher, receiver, dispatcher and housekeeper run');
 works('an event');
 
 # The extension goes and comes
@@ -186,7 +186,7 @@ works('a cancellation does no harm');
 is(receiver_pid($node), $pid, 'to the receiver');
 my $launcher = $node->safe_psql('postgres', q{SELECT pid FROM smartlead_workers WHERE worker = 'launcher'});
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($launcher)");
-ok( $node->poll_query_until('postgres', qq{SELECT count(*) = 3 FROM smartlead_workers WHERE state = 'running' AND pid NOT IN ($launcher, $pid)}),
+ok( $node->poll_query_until('postgres', qq{SELECT count(*) = 4 FROM smartlead_workers WHERE state = 'running' AND pid NOT IN ($launcher, $pid)}),
 	'a launcher that is ended comes back, with new workers');
 works('which work');
 comes_back('restart', sub { $node->restart });
@@ -198,13 +198,15 @@ $pid = receiver_pid($node);
 $launcher = $node->safe_psql('postgres', q{SELECT pid FROM smartlead_workers WHERE worker = 'launcher'});
 SKIP:
 {
-	skip 'no /proc', 2 unless -e "/proc/$pid/status";
+	skip 'no /proc', 3 unless -e "/proc/$pid/status";
+	my $housekeeper = $node->safe_psql('postgres', q{SELECT pid FROM smartlead_workers WHERE worker = 'housekeeper'});
 	my $switches = sub { return slurp_file("/proc/$_[0]/status") =~ /^voluntary_ctxt_switches:\s+(\d+)/m ? $1 : -1; };
 	sleep 3;
-	my ($receiver_before, $launcher_before) = ($switches->($pid), $switches->($launcher));
+	my ($receiver_before, $launcher_before, $housekeeper_before) = map { $switches->($_) } $pid, $launcher, $housekeeper;
 	sleep 15;
 	cmp_ok($switches->($pid) - $receiver_before, '<=', 2, 'the idle receiver sleeps');
 	cmp_ok($switches->($launcher) - $launcher_before, '<=', 2, 'the idle launcher sleeps');
+	cmp_ok($switches->($housekeeper) - $housekeeper_before, '<=', 2, 'the idle housekeeper sleeps');
 }
 
 # A standby waits for its promotion

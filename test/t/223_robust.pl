@@ -277,15 +277,15 @@ $node->safe_psql('postgres', q{
 	ALTER SYSTEM SET smartlead.event_retention = '1d'});
 $node->reload;
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 3 FROM smartlead_events'), 'R9: all go but those that a foreign key refers to');
-ok($node->poll_query_until('postgres', q{SELECT trouble LIKE '%(3)%foreign key%' FROM smartlead_workers WHERE worker = 'receiver' AND number = 0}), 'R9: which are told');
+ok($node->poll_query_until('postgres', q{SELECT trouble LIKE '%(3)%foreign key%' FROM smartlead_workers WHERE worker = 'housekeeper'}), 'R9: which are told');
 $node->safe_psql('postgres', q{DROP TABLE work.mine; ALTER TABLE smartlead_events FORCE ROW LEVEL SECURITY;
 	CREATE POLICY nothing ON smartlead_events AS RESTRICTIVE FOR DELETE USING (false)});
 $node->reload;
-ok($node->poll_query_until('postgres', q{SELECT trouble LIKE '%(3)%row security%' FROM smartlead_workers WHERE worker = 'receiver' AND number = 0}), 'R9: row security in the way is told');
+ok($node->poll_query_until('postgres', q{SELECT trouble LIKE '%(3)%row security%' FROM smartlead_workers WHERE worker = 'housekeeper'}), 'R9: row security in the way is told');
 $node->safe_psql('postgres', q{DROP POLICY nothing ON smartlead_events});
 $node->reload;
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM smartlead_events'), 'R9: without it they go');
-ok($node->poll_query_until('postgres', q{SELECT trouble IS NULL FROM smartlead_workers WHERE worker = 'receiver' AND number = 0}), 'R9: and there is no trouble');
+ok($node->poll_query_until('postgres', q{SELECT trouble IS NULL FROM smartlead_workers WHERE worker = 'housekeeper'}), 'R9: and there is no trouble');
 
 $node->stop;
 done_testing();
