@@ -72,6 +72,10 @@ my $once = enqueue('once');
 my $running = enqueue('running');
 query("UPDATE smartlead_queue SET state = 'running' WHERE id = $running");
 my $hers = query(q{SET ROLE fay; SELECT smartlead_enqueue('create_campaign', '{"name": "hers"}')});
+# And one of a role that is gone, which a dump can't name.
+query(q{CREATE ROLE hal; GRANT smartlead_user TO hal; GRANT USAGE ON FOREIGN SERVER sandbox TO hal; CREATE USER MAPPING FOR hal SERVER sandbox OPTIONS (api_key 'sandbox-key-alpha')});
+query(q{SET ROLE hal; SELECT smartlead_enqueue('create_campaign', '{"name": "his"}')});
+query('DROP USER MAPPING FOR hal SERVER sandbox; DROP OWNED BY hal; DROP ROLE hal');
 $node->command_ok([ 'pg_dump', '-f', $dump, $node->connstr('postgres') ], 'a dump');
 perform_jobs('on');
 is(query("SELECT state FROM smartlead_wait($once)"), 'done', 'the original goes on');
@@ -87,11 +91,12 @@ query('CREATE DATABASE copy TEMPLATE template0');
 my $log = -s $node->logfile;
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', "$dump.gus", $node->connstr('copy') ],
 	'Q5: a dump is loaded where a role is missing');
-is(query('SELECT count(*) FROM smartlead_queue', 'copy'), '3', 'Q5: every job has come');
+is(query('SELECT count(*) FROM smartlead_queue', 'copy'), '4', 'Q5: every job has come');
+is(query(q{SELECT run_as, run_as_name FROM smartlead_queue WHERE args->>'name' = 'his'}, 'copy'), '-|hal', 'Q5: that of a role that is gone has none here either');
 waits('copy');
 ok(log_has($node, qr/the queue's jobs are not performed: the queue was copied from database "postgres"/, $log), 'Q1: the log says so');
 is(times_created('once'), 1, 'Q1: nothing was done twice');
-is(query('SELECT smartlead_adopt_queue()', 'copy'), '2', 'Q1: it is told to go on with what waits');
+is(query('SELECT smartlead_adopt_queue()', 'copy'), '3', 'Q1: it is told to go on with what waits');
 is(query(q{SELECT state, sqlstate FROM smartlead_queue WHERE args->>'name' = 'running'}, 'copy'), 'failed|SL520',
 	'Q1: the outcome of what was running is unknown');
 is(query("SELECT state FROM smartlead_wait($once)", 'copy'), 'done', 'Q1: and it goes on');
