@@ -77,6 +77,20 @@ for my $round (1 .. 2)
 is($node->safe_psql('postgres', 'SELECT count(DISTINCT payload->>\'stats_id\') FROM smartlead_failed_events'), 3, 'R11: all are put aside');
 cmp_ok($node->safe_psql('postgres', q{SELECT starts FROM smartlead_workers WHERE worker = 'receiver'}) - $starts, '<=', 3,
 	'R11: the receiver was ended once for each');
+# One that never looks whether it is to end, for as long as an expression takes
+my $deaf = event('deaf');
+trigger(q{IF NEW.subject = 'deaf' THEN
+	DECLARE a text; b text;
+	BEGIN
+		BEGIN PERFORM pg_sleep(3600); EXCEPTION WHEN query_canceled THEN NULL; END;
+		a := repeat(repeat('x', 1000), 4000);
+		b := } . join(' || ', ('md5(a)') x 600) . q{;
+	END; END IF;});
+my $unanswered = send_beside($url, $deaf);
+ok($node->poll_query_until('postgres', q{SELECT trouble LIKE 'a trigger goes on beyond%' FROM smartlead_workers WHERE worker = 'receiver'}),
+	'R11: a trigger that never looks whether it is to end is told');
+isnt(status_of($unanswered), 200, 'R11: its event is not answered');
+ok(wait_until(sub { send_event($url, $deaf) == 200 }, 'an answer', 120), 'R11: but when it comes again');
 trigger('');
 
 # A cancelled launcher
@@ -225,6 +239,34 @@ trigger('');
 $node->safe_psql('postgres', q{ALTER SYSTEM RESET smartlead.receivers; ALTER SYSTEM RESET smartlead.trigger_timeout});
 $node->reload;
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM smartlead_workers WHERE worker = 'receiver' AND state = 'running'}), 'one receiver again');
+
+# Requests of which each is tried alone. Two of the attempts wait for us, so that a question comes while the first
+# one waits, and is answered before the second one goes on.
+empty();
+$node->safe_psql('postgres', q{CREATE SEQUENCE work.attempt; GRANT ALL ON SEQUENCE work.attempt TO app; ALTER SYSTEM SET smartlead.trigger_timeout = '600s'});
+$node->reload;
+trigger(q{IF NEW.subject = 'again' THEN
+	CASE nextval('work.attempt') WHEN 14 THEN PERFORM pg_advisory_xact_lock(3); WHEN 40 THEN PERFORM pg_advisory_xact_lock(4); ELSE NULL; END CASE;
+	RAISE EXCEPTION 'again' USING ERRCODE = 'serialization_failure'; END IF;});
+my @gates = map { my $gate = SmartleadSession->new($node); $gate->query("SELECT pg_advisory_lock($_)"); $gate } 3, 4;
+my @again = map { send_beside($url, event('again')) } 1 .. 24;
+my $waits_at = sub { return $node->poll_query_until('postgres',
+		"SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND objid = $_[0] AND NOT granted)") };
+ok($waits_at->(3), 'some of the requests have been tried, others wait');
+my $health = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) or die "no connection: $!";
+syswrite $health, "GET /healthz HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n";
+$gates[0]->query('SELECT pg_advisory_unlock(3)');
+ok($waits_at->(4), 'more of them have been tried');
+my $readable = '';
+vec($readable, fileno $health, 1) = 1;
+ok(select($readable, undef, undef, 30) && <$health> =~ m{^HTTP/1.1 200 }, 'R12: others are served between the requests that are tried alone');
+$gates[1]->query('SELECT pg_advisory_unlock(4)');
+is(join(' ', map { status_of($_) } @again), join(' ', (200) x 24), 'R12: all of which are answered');
+is(event_counts($node), '0/24', 'R12: and put aside');
+$_->quit foreach @gates;
+trigger('');
+$node->safe_psql('postgres', q{ALTER SYSTEM RESET smartlead.trigger_timeout});
+$node->reload;
 
 # Locked tokens
 my $locker = SmartleadSession->new($node);
