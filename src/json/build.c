@@ -3,7 +3,9 @@
  *		From a text that the guard has let pass to a tree of values, of which a jsonb is made.
  *
  * The server's own parser checks again what the guard has checked, and copies each string byte by byte;
- * it was a sixth of what an event costs. Here strings without escapes are taken where they are.
+ * it was a sixth of what an event costs. Here strings without escapes are taken where they are. By way
+ * of a cJSON tree, as answers become jsonb, a classic event would take 54,000 instructions here
+ * instead of 16,000, and with them the receiver's whole work for it, 139,000, would be a quarter more.
  *
  * Copyright (c) 2026, the smartlead authors
  */
