@@ -100,6 +100,15 @@ extern char *sl_json_scalar_text(const cJSON *node);
 /* A whole number from a number or from a text with digits. False: it is neither. */
 extern bool sl_json_bigint(const cJSON *node, int64 *value);
 
+/*
+ * A time as ISO 8601 or the server's timestamptz has it, without a zone in UTC; but for "now",
+ * "infinity" and the like. False: it is none.
+ */
+extern bool sl_json_time(const char *text, TimestampTz *when);
+
+/* Seconds, or thousandths or millionths, since 1970. False: no number, or none that can be meant. */
+extern bool sl_json_unix_time(const char *text, TimestampTz *when);
+
 /* The member of an object, or NULL; NULL as well when the node is no object. */
 extern const cJSON *sl_json_member(const cJSON *object, const char *name);
 

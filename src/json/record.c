@@ -94,7 +94,7 @@ read_timestamp(const cJSON *node, Datum *value)
 {
 	TimestampTz time;
 
-	if (!cJSON_IsString(node) || !sl_parse_timestamptz(node->valuestring, &time))
+	if (!cJSON_IsString(node) || !sl_json_time(node->valuestring, &time))
 		return false;
 	*value = TimestampTzGetDatum(time);
 	return true;

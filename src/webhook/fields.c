@@ -17,57 +17,13 @@
  *		a~		the same, but only when it holds null: what else it holds is passed over
  *
  * "--" stands for nothing, as in Smartlead's answers. Where a payload of a known kind has one of
- * sl_envelopes inside, each place is looked for in the payload first and there second.
+ * the envelopes of envelope.c inside, each place is looked for in the payload first and there second.
  *
  * Copyright (c) 2026, the smartlead authors
  */
 #include "smartlead.h"
 
-#include "webhook/fields.h"
-
-/* ---- kinds ---- */
-
-/* Compared without regard to case, blanks, hyphens, underscores and dots. */
-const SlKindSpelling sl_kind_spellings[] = {
-	{SL_EMAIL_SENT, "EMAIL_SENT SENT"},
-	{SL_FIRST_EMAIL_SENT, "FIRST_EMAIL_SENT"},
-	{SL_EMAIL_OPEN, "EMAIL_OPEN EMAIL_OPENED OPENED"},
-	{SL_EMAIL_LINK_CLICK,
-	 "EMAIL_LINK_CLICK EMAIL_LINK_CLICKED EMAIL_CLICK EMAIL_CLICKED LINK_CLICKED CLICKED"},
-	{SL_EMAIL_REPLY, "EMAIL_REPLY EMAIL_REPLIED REPLIED LEAD_REPLIED"},
-	{SL_LEAD_UNSUBSCRIBED, "LEAD_UNSUBSCRIBED EMAIL_UNSUBSCRIBED EMAIL_UNSUBSCRIBE UNSUBSCRIBED"},
-	{SL_LEAD_CATEGORY_UPDATED, "LEAD_CATEGORY_UPDATED"},
-	{SL_EMAIL_BOUNCE, "EMAIL_BOUNCE EMAIL_BOUNCED BOUNCED"},
-	{SL_CAMPAIGN_STATUS_CHANGED, "CAMPAIGN_STATUS_CHANGED CAMPAIGN_STATUS_CHANGE"},
-	{SL_UNTRACKED_REPLIES, "UNTRACKED_REPLIES"},
-	{SL_MANUAL_STEP_REACHED, "MANUAL_STEP_REACHED"},
-	{SL_EMAIL_ACCOUNT_DISCONNECTED, "EMAIL_ACCOUNT_DISCONNECTED"},
-	{SL_LINKEDIN_DISCONNECTED, "LINKEDIN_DISCONNECTED"},
-	{SL_CAMPAIGN_BOUNCE_THRESHOLD_BREACHED, "CAMPAIGN_BOUNCE_THRESHOLD_BREACHED"},
-	{SL_UNKNOWN_KIND, NULL}};
-
-const char *const sl_type_places = "event_type event eventType type";
-
-/* Old payloads tell no type, but when the thing happened that they are about. A bounce has time_sent. */
-const SlKindMark sl_kind_marks[] = {{"bounce_message.message_id", SL_EMAIL_BOUNCE},
-									{"bounce_reply_message_id", SL_EMAIL_BOUNCE},
-									{"time_replied", SL_EMAIL_REPLY},
-									{"time_clicked", SL_EMAIL_LINK_CLICK},
-									{"time_opened", SL_EMAIL_OPEN},
-									{"time_sent", SL_EMAIL_SENT},
-									{NULL, SL_UNKNOWN_KIND}};
-
-/* ---- envelopes and secrets ---- */
-
-/* What an automation tool or a gateway puts the event into, as an object or as a JSON text. */
-const char *const sl_envelopes = "body data payload";
-
-/* Beside a body that a gateway has written in base64. */
-const char *const sl_base64_mark = "isBase64Encoded";
-
-const char *const sl_secret_places = "secret_key";
-
-/* ---- columns ---- */
+#include "webhook/payload.h"
 
 #define OF(kind) (UINT32_C(1) << (kind))
 #define ALL UINT32_MAX
@@ -82,7 +38,7 @@ const char *const sl_secret_places = "secret_key";
 
 #define FIELD(name) offsetof(SlEvent, name)
 
-const SlField sl_fields[] = {
+SlField sl_fields[] = {
 	/*
 	 * When the payload says that it happened. In a bounce, event_timestamp is the time of sending.
 	 */

@@ -41,20 +41,16 @@
 /* Of the time at a fingerprint's beginning. */
 #define TIME_BYTES 6
 
-/* Fields that differ between deliveries of one event. */
+/* Fields that differ between deliveries of one event; the first, unless it is what the event is about. */
 static const char *const volatile_fields[] = {
-	"webhook_id",			"webhook_name",	   "metadata",		"meta",
-	"description",			"campaign_status", "campaign_name", "app_url",
-	"ui_master_inbox_link", "links",
+	"campaign_status", "campaign_name", "webhook_id",			"webhook_name", "metadata", "meta",
+	"description",	   "app_url",		"ui_master_inbox_link", "links",
 };
 
 static bool
 is_volatile(const JsonbValue *name, bool is_status)
 {
-	if (is_status && name->val.string.len == 15 &&
-		memcmp(name->val.string.val, "campaign_status", 15) == 0)
-		return false; /* here it is what the event is about */
-	for (int i = 0; i < lengthof(volatile_fields); i++)
+	for (int i = is_status ? 1 : 0; i < lengthof(volatile_fields); i++)
 		if (name->val.string.len == strlen(volatile_fields[i]) &&
 			memcmp(name->val.string.val, volatile_fields[i], name->val.string.len) == 0)
 			return true;

@@ -4,7 +4,7 @@
  *
  * The way of an event: listener.c (sockets, libmicrohttpd) → request.c (one HTTP request: limits,
  * what is refused, the body) → queue → store.c (what is stored together, and what is done when that
- * fails) → batch.c (the transaction) with payload.c (JSON to columns), fingerprint.c (what
+ * fails) → batch.c (the transaction) with payload.h (JSON to columns), fingerprint.c (what
  * identifies the event), insert.c (the row, as the subscriber) and failed.c (what couldn't be
  * stored) → the answer, after the commit. receiver.c is the main loop.
  *

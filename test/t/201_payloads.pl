@@ -364,6 +364,22 @@ is(sql(q{SET timezone = 'UTC'; SELECT told_by || ' ' || made_of::text FROM smart
 is(sql(q{SELECT string_agg(told_by || ' ' || (made_of ? 'payload'), ',') FROM smartlead_event_key('[{"event_type": "LEAD_UNSUBSCRIBED", "lead_email": "k@l.example"}, {"event": "REPLIED", "message_id": "<m>"}, 7]')}),
 	'content true,message false,content true', 'W5: of each event in a body');
 is(sql('SELECT count(*) FROM smartlead_event_key(NULL)'), 0, 'W5: of none in none');
+
+# The usual form of a time is read by a parser of ours, which must say what the server's says.
+my $times = q{
+	SELECT format('%s-%s-%s%s%s:%s:%s%s%s', lpad(y::text, 4, '0'), lpad((1 + i % 12)::text, 2, '0'), lpad((1 + i % 28)::text, 2, '0'),
+		CASE i % 5 WHEN 0 THEN ' ' ELSE 'T' END, lpad((i % 24)::text, 2, '0'), lpad((i % 60)::text, 2, '0'), lpad((i * 7 % 60)::text, 2, '0'),
+		CASE WHEN i % 8 > 0 THEN '.' || left('98765432', i % 8) ELSE '' END, (ARRAY['Z', '', '+00:00', '+05:30', '-15:59', '-00:30', '+0530', '+05', 'z'])[1 + i % 9])
+		FROM unnest(ARRAY[1, 4, 99, 1600, 1899, 1900, 1970, 1999, 2000, 2026, 2038, 2100, 9999]) y, generate_series(1, 90) i
+	UNION ALL VALUES ('2024-02-29T23:59:59.999999Z'), ('2000-02-29T00:00:00Z'), ('2026-12-31T24:00:00Z'), ('2026-06-30T23:59:60Z'), ('2026-03-03 09:27'), ('2026-03-03'),
+		('2026-03-03T09:27:27.1234567Z')};
+is(sql("SET timezone = 'UTC'; SELECT count(*), string_agg(t, ', ') FILTER (WHERE event_at IS DISTINCT FROM t::timestamptz)
+	FROM ($times) s(t), smartlead_event_key(jsonb_build_object('event_type', 'X', 'timestamp', t))"), '1177|', 'W4: times are what the server takes them for');
+my $none = q{VALUES ('2026-02-29T00:00:00Z'), ('1900-02-29T00:00:00Z'), ('2026-04-31T00:00:00Z'), ('2026-00-10T00:00:00Z'), ('2026-13-10T00:00:00Z'), ('2026-01-00T00:00:00Z'),
+	('0000-01-01T00:00:00Z'), ('2026-03-03T25:00:00Z'), ('2026-03-03T09:60:00Z'), ('2026-03-03T09:00:61Z'), ('2026-03-03T09:00:00+16:00'), ('2026-03-03T09:00:00+05:60'),
+	('2026-03-03T09:00:00Zx'), ('2026-03-03T'), ('2026-03-0')};
+is(sql("SELECT string_agg(t, ', ') FROM ($none) s(t), smartlead_event_key(jsonb_build_object('event_type', 'X', 'timestamp', t)) WHERE event_at IS NOT NULL"),
+	'', 'W4: and what the server refuses is none');
 forget();
 
 # ---- W3, W8: automations ----
