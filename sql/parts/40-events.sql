@@ -137,7 +137,7 @@ COMMENT ON COLUMN @extschema@.smartlead_webhooks.ended_at IS 'When it was ended;
 
 CREATE TABLE @extschema@.smartlead_webhook_tokens (
 	token_hash bytea PRIMARY KEY CHECK (pg_catalog.octet_length(token_hash) OPERATOR(pg_catalog.=) 32),
-	webhook bigint NOT NULL REFERENCES @extschema@.smartlead_webhooks ON DELETE CASCADE,
+	webhook bigint NOT NULL, -- no foreign key: pg_restore -j loads both tables at once
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	expires_at timestamptz
 );
