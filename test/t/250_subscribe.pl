@@ -129,15 +129,23 @@ like(unsubscribe($id), qr/^t .*NOTICE:.*had no webhook/s, 'W9: unless Smartlead 
 
 # A workspace without categories
 sandbox_post('/_sandbox/fault', { kind => 'status', status => 200, body => '[]', path => '/leads/fetch-categories', times => -1 });
-$id = app("SELECT smartlead_subscribe($campaign)");
+sub attempt
+{
+	my ($call) = @_;
+	my ($result, $rows, $said) = $node->psql('postgres', "SET ROLE app; SET smartlead.connection = 'sandbox'; SELECT $call");
+	return $result == 0 ? $rows : $said;
+}
+$id = attempt("smartlead_subscribe($campaign)");
 like($id, qr/^\d+$/, 'W10: no categories, no list of them');
-like(app("SELECT smartlead_rotate_webhook($id)"), qr/^http/, 'W10: nor at a rotation');
+like(attempt("smartlead_rotate_webhook($id)"), qr/^http/, 'W10: nor at a rotation');
 is(unsubscribe($id), 't ', 'W10: removed');
-$id = app("SELECT smartlead_subscribe(level => 'user')");
-ok(!exists remote()->[0]{category_id_map}, 'W10: nor above campaigns');
+$id = attempt(q{smartlead_subscribe(level => 'user')});
+like($id, qr/^\d+$/, 'W10: nor above campaigns');
+is_deeply([ map { exists $_->{category_id_map} } @{ remote() } ], [ '' ], 'W10: where they are not sent');
 is(unsubscribe($id), 't ', 'W10: removed');
-$id = app("SELECT smartlead_subscribe($campaign, categories => '{}')");
-is(unsubscribe($id), 't ', 'W10: nor where an empty list is given');
+$id = attempt("smartlead_subscribe($campaign, categories => '{}')");
+like($id, qr/^\d+$/, 'W10: nor where an empty list is given');
+is(unsubscribe($id), 't ', 'W10: removed');
 sandbox_post('/_sandbox/reset');
 
 # What goes wrong leaves nothing behind
