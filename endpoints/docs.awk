@@ -63,10 +63,27 @@ function sent(e, p,    wire) {
 }
 
 function about_param(e, p,    text) {
-	text = sentence(param_comment[e, p])
+	text = ""
+	if (param_values[e, p] != "")
+		text = "One of " listed(param_values[e, p]) "."
+	if (param_low[e, p] param_high[e, p] != "")
+		text = joined(text, range(param_low[e, p], param_high[e, p]))
+	if (param_array[e, p])
+		text = joined(text, "A JSON array.")
+	if (param_comment[e, p] != "")
+		text = joined(text, sentence(param_comment[e, p]) ".")
 	if (param_most[e, p] != "")
 		text = joined(text, "As many as " param_most[e, p] " a request; more requests are made of a longer list.")
 	return text
+}
+
+function listed(text) {
+	gsub(/ +/, "`, `", text)
+	return "`" text "`"
+}
+
+function range(low, high) {
+	return low == "" ? "At most " high "." : high == "" ? "At least " low "." : "From " low " to " high "."
 }
 
 function facts(e,    text) {

@@ -37,12 +37,13 @@
 # Its clauses, each after a comma:
 #	required             must be given, and not be NULL
 #	in the query         although it is no GET
-#	sent as WORD         Smartlead's word where ours is another one
+#	sent as WORD         Smartlead's word where ours is another one; OBJECT.WORD: in an object of the body
 #	or sent as WORD      a second spelling, tried when the first is refused
 #	as a list of one     it is sent as [it]
 #	N a request          of a list, as many elements at most; more requests are made of a longer one
-#	one of WORD WORD     others are refused before anything is sent
-#	LOW..HIGH, LOW.., ..HIGH
+#	one of WORD WORD     of a text: others are refused before anything is sent
+#	LOW..HIGH            of a number: the same; also LOW.. and ..HIGH
+#	an array             of a jsonb, which else must be an object
 #	read by FUNCTION     of C: what a text is sent as; it throws for what can't be
 #	not sent             an argument from which another one is found out
 #	found out            no argument: found out from others, by the endpoint's "completed by"
@@ -69,8 +70,8 @@
 BEGIN {
 	n_endpoints = n_types = n_left_out = n_subjects = faults = 0
 	block = ""
-	TYPES = " bigint integer text boolean timestamptz jsonb bigint[] text[] "
-	COLUMN_TYPES = TYPES "numeric "
+	TYPES = " bigint integer numeric text boolean timestamptz date jsonb bigint[] integer[] text[] "
+	COLUMN_TYPES = " bigint integer numeric text boolean timestamptz jsonb bigint[] text[] "
 	SOURCES = " documentation reference cli mcp clients "
 }
 
@@ -268,11 +269,15 @@ function read_param(text,    n, i, p) {
 	}
 	for (i = 2; i <= n; i++)
 		if (!read_param_clause(clauses[i], p))
-			fault("an argument has no clause \"" clauses[i] "\"; read.awk lists them")
+			fault("an argument of type " param_type[e, p] " has no clause \"" clauses[i] "\"; read.awk lists them")
+	if (param_place[e, p] == "query" && param_type[e, p] ~ /^jsonb$|\[\]$/)
+		fault("a " param_type[e, p] " can't go into a query")
 }
 
-function read_param_clause(clause, p,    words, n) {
+function read_param_clause(clause, p,    words, n, type, i) {
 	n = split(clause, words, / +/)
+	type = param_type[e, p]
+	sub(/\[\]$/, "", type)
 	if (clause == "required")
 		param_required[e, p] = 1
 	else if (clause == "in the query")
@@ -284,7 +289,15 @@ function read_param_clause(clause, p,    words, n) {
 		param_required[e, p] = 0
 	} else if (clause == "as a list of one" && param_type[e, p] ~ /^(bigint|text)$/)
 		param_listed[e, p] = 1
-	else if (begins(clause, "sent as") && n == 3)
+	else if (clause == "an array" && type == "jsonb")
+		param_array[e, p] = 1
+	else if (begins(clause, "one of") && n > 2 && type == "text")
+		param_values[e, p] = rest_after(clause, "one of")
+	else if (clause ~ /^-?[0-9]*\.\.-?[0-9]*$/ && clause ~ /[0-9]/ && type ~ /^(bigint|integer|numeric)$/) {
+		i = index(clause, "..")
+		param_low[e, p] = substr(clause, 1, i - 1)
+		param_high[e, p] = substr(clause, i + 2)
+	} else if (begins(clause, "sent as") && n == 3)
 		param_wire[e, p] = words[3]
 	else if (begins(clause, "or sent as") && n == 4)
 		param_alternative[e, p] = words[4]

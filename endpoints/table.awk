@@ -105,7 +105,20 @@ function print_param(e, p,    place) {
 		printf ", .max_elements = %d", param_most[e, p]
 	if (param_read[e, p] != "")
 		printf ", .read = %s", param_read[e, p]
+	if (param_values[e, p] != "")
+		printf ", .values = %s", words_array(param_values[e, p])
+	if (param_low[e, p] param_high[e, p] != "")
+		printf ", .bounded = true, .low = %s, .high = %s", bound(param_low[e, p], "PG_INT64_MIN"), bound(param_high[e, p], "PG_INT64_MAX")
 	print "},"
+}
+
+function bound(number, missing) { return number == "" ? missing : "INT64CONST(" number ")" }
+
+function words_array(text,    words, n, i, list) {
+	n = split(text, words, / +/)
+	for (i = 1; i <= n; i++)
+		list = list quoted(words[i]) ", "
+	return "(const char *const[]){" list "NULL}"
 }
 
 # SL_TEXT, SL_TEXTS, SL_TEXT_AS_LIST
@@ -114,7 +127,7 @@ function c_type(e, p,    type) {
 	if (type == "timestamptz")
 		return "SL_TIMESTAMP"
 	if (type == "jsonb")
-		return "SL_OBJECT"
+		return param_array[e, p] ? "SL_ARRAY" : "SL_OBJECT"
 	if (sub(/\[\]$/, "", type))
 		return "SL_" toupper(type) "S"
 	return "SL_" toupper(type) (param_listed[e, p] ? "_AS_LIST" : "")

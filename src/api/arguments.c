@@ -9,6 +9,8 @@
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
@@ -51,17 +53,99 @@ timestamp_text(TimestampTz time)
 					tm.tm_hour, tm.tm_min, tm.tm_sec, (int) (fsec / 1000));
 }
 
+/* YYYY-MM-DD, whatever DateStyle is. */
+static char *
+date_text(DateADT date)
+{
+	int year, month, day;
+
+	if (!DATE_NOT_FINITE(date))
+		j2date(date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	if (DATE_NOT_FINITE(date) || year < 1 || year > 9999)
+		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+						errmsg("Smartlead can't be asked about this date"),
+						errdetail("It must be between the years 1 and 9999.")));
+	return psprintf("%04d-%02d-%02d", year, month, day);
+}
+
+/* ---- what a parameter may be ---- */
+
+static char *
+listed(const char *const *values)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; values[i] != NULL; i++)
+		appendStringInfo(&text, "%s%s", i > 0 ? ", " : "", values[i]);
+	return text.data;
+}
+
+pg_noreturn static void
+raise_not_allowed(const SlArguments *arguments, const SlParam *param, const char *given,
+				  char *allowed)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("argument \"%s\" of \"%s\" must not be \"%s\"", param->name,
+						   arguments->endpoint->name, given),
+					errdetail("It must be %s.", allowed)));
+}
+
 /* A text as the parameter wants it. */
 static char *
-read_text(const SlParam *param, Datum value)
+read_text(const SlArguments *arguments, const SlParam *param, Datum value)
 {
 	char *given = TextDatumGetCString(value);
+	bool  allowed = param->values == NULL;
 
+	for (int i = 0; param->values != NULL && param->values[i] != NULL; i++)
+		allowed = allowed || strcmp(param->values[i], given) == 0;
+	if (!allowed)
+		raise_not_allowed(arguments, param, given, psprintf("one of %s", listed(param->values)));
 	return param->read != NULL ? param->read(given) : given;
 }
 
+static char *
+read_number(const SlArguments *arguments, const SlParam *param, int64 number)
+{
+	char *given = psprintf(INT64_FORMAT, number);
+
+	if (!param->bounded || (number >= param->low && number <= param->high))
+		return given;
+	if (param->high == PG_INT64_MAX)
+		raise_not_allowed(arguments, param, given, psprintf("at least " INT64_FORMAT, param->low));
+	if (param->low == PG_INT64_MIN)
+		raise_not_allowed(arguments, param, given, psprintf("at most " INT64_FORMAT, param->high));
+	raise_not_allowed(arguments, param, given,
+					  psprintf("from " INT64_FORMAT " to " INT64_FORMAT, param->low, param->high));
+}
+
+/* ---- values ---- */
+
+/* The digits; NaN and infinity are no JSON. */
+static char *
+numeric_text(const SlArguments *arguments, const SlParam *param, Datum value)
+{
+	char *text = DatumGetCString(DirectFunctionCall1(numeric_out, value));
+
+	if (strspn(text, "-.0123456789") < strlen(text))
+		raise_not_allowed(arguments, param, text, "a number");
+	return text;
+}
+
+/* An element of a list, as JSON. */
+static char *
+read_element(const SlArguments *arguments, const SlParam *param, Datum element, Oid type)
+{
+	if (type == TEXTOID)
+		return json_string(read_text(arguments, param, element));
+	return read_number(arguments, param,
+					   type == INT4OID ? DatumGetInt32(element) : DatumGetInt64(element));
+}
+
 static void
-set_elements(const SlParam *param, SlArgument *argument, Datum value, Oid element_type)
+set_elements(const SlArguments *arguments, const SlParam *param, SlArgument *argument, Datum value,
+			 Oid element_type)
 {
 	int16  length;
 	bool   by_value;
@@ -80,21 +164,23 @@ set_elements(const SlParam *param, SlArgument *argument, Datum value, Oid elemen
 		if (nulls[i])
 			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 							errmsg("a list for Smartlead must not hold NULL")));
-		argument->elements[i] = element_type == INT8OID
-									? psprintf(INT64_FORMAT, DatumGetInt64(elements[i]))
-									: json_string(read_text(param, elements[i]));
+		argument->elements[i] = read_element(arguments, param, elements[i], element_type);
 	}
 	argument->json = "[]"; /* given; the body joins the elements, in as many requests as needed */
 }
 
 static void
-set_object(SlArgument *argument, Datum value)
+set_jsonb(const SlArguments *arguments, const SlParam *param, SlArgument *argument, Datum value)
 {
 	Jsonb *json = DatumGetJsonbP(value);
+	bool   fits = param->type == SL_ARRAY ? JB_ROOT_IS_ARRAY(json) && !JB_ROOT_IS_SCALAR(json)
+										  : JB_ROOT_IS_OBJECT(json);
 
-	if (!JB_ROOT_IS_OBJECT(json))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("custom fields must be a JSON object")));
+	if (!fits)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" of \"%s\" must be a JSON %s", param->name,
+						arguments->endpoint->name, param->type == SL_ARRAY ? "array" : "object")));
 	argument->json = JsonbToCString(NULL, &json->root, VARSIZE(json));
 }
 
@@ -107,30 +193,42 @@ sl_arguments_set(SlArguments *arguments, int param, Datum value, Oid type)
 	switch (type)
 	{
 		case INT4OID:
-			argument->text = argument->json = psprintf("%d", DatumGetInt32(value));
+			argument->text = argument->json =
+				read_number(arguments, declared, DatumGetInt32(value));
 			break;
 		case INT8OID:
-			argument->text = argument->json = psprintf(INT64_FORMAT, DatumGetInt64(value));
+			argument->text = argument->json =
+				read_number(arguments, declared, DatumGetInt64(value));
+			break;
+		case NUMERICOID:
+			argument->text = argument->json = numeric_text(arguments, declared, value);
 			break;
 		case BOOLOID:
 			argument->text = argument->json = DatumGetBool(value) ? "true" : "false";
 			break;
 		case TEXTOID:
-			argument->text = read_text(declared, value);
+			argument->text = read_text(arguments, declared, value);
 			argument->json = json_string(argument->text);
 			break;
 		case TIMESTAMPTZOID:
 			argument->text = timestamp_text(DatumGetTimestampTz(value));
 			argument->json = json_string(argument->text);
 			break;
+		case DATEOID:
+			argument->text = date_text(DatumGetDateADT(value));
+			argument->json = json_string(argument->text);
+			break;
 		case JSONBOID:
-			set_object(argument, value);
+			set_jsonb(arguments, declared, argument, value);
+			break;
+		case INT4ARRAYOID:
+			set_elements(arguments, declared, argument, value, INT4OID);
 			break;
 		case INT8ARRAYOID:
-			set_elements(declared, argument, value, INT8OID);
+			set_elements(arguments, declared, argument, value, INT8OID);
 			break;
 		case TEXTARRAYOID:
-			set_elements(declared, argument, value, TEXTOID);
+			set_elements(arguments, declared, argument, value, TEXTOID);
 			break;
 		default:
 			elog(ERROR, "argument of type %u can't be sent to Smartlead", type);

@@ -9,6 +9,7 @@
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
@@ -23,6 +24,8 @@ type_name(SlParamType type)
 		case SL_INTEGER:
 		case SL_BIGINT_AS_LIST:
 			return "a whole number";
+		case SL_NUMERIC:
+			return "a number";
 		case SL_TEXT:
 		case SL_TEXT_AS_LIST:
 			return "a text";
@@ -30,9 +33,14 @@ type_name(SlParamType type)
 			return "true or false";
 		case SL_TIMESTAMP:
 			return "a time, as a text";
+		case SL_DATE:
+			return "a date, as a text";
 		case SL_OBJECT:
 			return "an object";
+		case SL_ARRAY:
+			return "an array";
 		case SL_BIGINTS:
+		case SL_INTEGERS:
 			return "an array of whole numbers";
 		case SL_TEXTS:
 			return "an array of texts";
@@ -81,12 +89,25 @@ read_text(const JsonbValue *value, Datum *text)
 	return true;
 }
 
+/* One value of a type that a text, a number or a list of them has. */
+static bool
+read_scalar(const JsonbValue *value, Oid type, Datum *datum)
+{
+	int64 number;
+
+	if (type == TEXTOID)
+		return read_text(value, datum);
+	if (!read_bigint(value, &number) || (type == INT4OID && number != (int32) number))
+		return false;
+	*datum = type == INT4OID ? Int32GetDatum((int32) number) : Int64GetDatum(number);
+	return true;
+}
+
 /* An array of texts or of whole numbers. */
 static bool
-read_list(const JsonbValue *value, bool of_numbers, Datum *list)
+read_list(const JsonbValue *value, Oid type, Datum *list)
 {
 	ArrayBuildState	  *state = NULL;
-	Oid				   type = of_numbers ? INT8OID : TEXTOID;
 	JsonbIterator	  *iterator;
 	JsonbIteratorToken token;
 	JsonbValue		   element;
@@ -97,36 +118,45 @@ read_list(const JsonbValue *value, bool of_numbers, Datum *list)
 	iterator = JsonbIteratorInit(value->val.binary.data);
 	while ((token = JsonbIteratorNext(&iterator, &element, true)) != WJB_DONE)
 	{
-		int64 number;
 		Datum datum;
 
 		if (token != WJB_ELEM)
 			continue;
-		if (of_numbers ? !read_bigint(&element, &number) : !read_text(&element, &datum))
+		if (!read_scalar(&element, type, &datum))
 			return false;
-		state = accumArrayResult(state, of_numbers ? Int64GetDatum(number) : datum, false, type,
-								 CurrentMemoryContext);
+		state = accumArrayResult(state, datum, false, type, CurrentMemoryContext);
 	}
 	*list = makeArrayResult(state, CurrentMemoryContext);
 	return true;
 }
 
+/* An object or an array as it is. */
 static bool
-read_object(const JsonbValue *value, Datum *object)
+read_jsonb(const JsonbValue *value, bool array, Datum *jsonb)
 {
-	if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
+	if (value->type != jbvBinary || JsonContainerIsArray(value->val.binary.data) != array)
 		return false;
-	*object = JsonbPGetDatum(JsonbValueToJsonb((JsonbValue *) value));
+	*jsonb = JsonbPGetDatum(JsonbValueToJsonb((JsonbValue *) value));
 	return true;
 }
 
 static bool
-read_timestamp(const JsonbValue *value, Datum *time)
+read_numeric(const JsonbValue *value, Datum *number)
+{
+	if (value->type != jbvNumeric)
+		return false;
+	*number = NumericGetDatum(value->val.numeric);
+	return true;
+}
+
+/* A time or a date, by the input function of its type. */
+static bool
+read_time(const JsonbValue *value, PGFunction in, Datum *time)
 {
 	if (value->type != jbvString)
 		return false;
 	*time = DirectFunctionCall3(
-		timestamptz_in, CStringGetDatum(pnstrdup(value->val.string.val, value->val.string.len)),
+		in, CStringGetDatum(pnstrdup(value->val.string.val, value->val.string.len)),
 		ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
 	return true;
 }
@@ -135,7 +165,6 @@ static void
 set_value(SlArguments *arguments, int param, const JsonbValue *value)
 {
 	Datum datum = (Datum) 0;
-	int64 number;
 	bool  fits = false;
 	Oid	  type = InvalidOid;
 
@@ -144,20 +173,20 @@ set_value(SlArguments *arguments, int param, const JsonbValue *value)
 		case SL_BIGINT:
 		case SL_BIGINT_AS_LIST:
 			type = INT8OID;
-			fits = read_bigint(value, &number);
-			if (fits)
-				datum = Int64GetDatum(number);
+			fits = read_scalar(value, type, &datum);
 			break;
 		case SL_INTEGER:
 			type = INT4OID;
-			fits = read_bigint(value, &number) && number == (int32) number;
-			if (fits)
-				datum = Int32GetDatum((int32) number);
+			fits = read_scalar(value, type, &datum);
+			break;
+		case SL_NUMERIC:
+			type = NUMERICOID;
+			fits = read_numeric(value, &datum);
 			break;
 		case SL_TEXT:
 		case SL_TEXT_AS_LIST:
 			type = TEXTOID;
-			fits = read_text(value, &datum);
+			fits = read_scalar(value, type, &datum);
 			break;
 		case SL_BOOLEAN:
 			type = BOOLOID;
@@ -166,19 +195,28 @@ set_value(SlArguments *arguments, int param, const JsonbValue *value)
 			break;
 		case SL_TIMESTAMP:
 			type = TIMESTAMPTZOID;
-			fits = read_timestamp(value, &datum);
+			fits = read_time(value, timestamptz_in, &datum);
+			break;
+		case SL_DATE:
+			type = DATEOID;
+			fits = read_time(value, date_in, &datum);
 			break;
 		case SL_OBJECT:
+		case SL_ARRAY:
 			type = JSONBOID;
-			fits = read_object(value, &datum);
+			fits = read_jsonb(value, arguments->endpoint->params[param].type == SL_ARRAY, &datum);
 			break;
 		case SL_BIGINTS:
 			type = INT8ARRAYOID;
-			fits = read_list(value, true, &datum);
+			fits = read_list(value, INT8OID, &datum);
+			break;
+		case SL_INTEGERS:
+			type = INT4ARRAYOID;
+			fits = read_list(value, INT4OID, &datum);
 			break;
 		case SL_TEXTS:
 			type = TEXTARRAYOID;
-			fits = read_list(value, false, &datum);
+			fits = read_list(value, TEXTOID, &datum);
 			break;
 	}
 	if (!fits)

@@ -31,11 +31,15 @@ typedef enum SlParamType
 {
 	SL_BIGINT,
 	SL_INTEGER,
+	SL_NUMERIC,
 	SL_TEXT,
 	SL_BOOLEAN,
 	SL_TIMESTAMP,
+	SL_DATE,
 	SL_OBJECT,
+	SL_ARRAY,
 	SL_BIGINTS,
+	SL_INTEGERS,
 	SL_TEXTS,
 	SL_BIGINT_AS_LIST, /* one value, sent as a list of one */
 	SL_TEXT_AS_LIST
@@ -47,11 +51,16 @@ typedef struct SlParam
 	SlPlace		place;
 	SlParamType type;
 	bool		required;
-	bool		found_out;			 /* by the row's "completion": nobody's argument */
-	const char *wire;				 /* Smartlead's word when it is written, if another one */
-	const char *alternative;		 /* a second spelling, tried when the first one is refused */
-	int			max_elements;		 /* of a list, in one request; 0: any */
+	bool		found_out;	  /* by the row's "completion": nobody's argument */
+	const char *wire;		  /* Smartlead's word when it is written, if another one; a dot in
+									  * it leads into an object of the body */
+	const char *alternative;  /* a second spelling, tried when the first one is refused */
+	int			max_elements; /* of a list, in one request; 0: any */
 	char *(*read)(const char *text); /* what a text is sent as; throws for what it can't be */
+	const char *const *values;		 /* that a text may have, ended by a NULL; or NULL: any */
+	bool			   bounded;		 /* a number is from low to high */
+	int64			   low;
+	int64			   high;
 } SlParam;
 
 typedef enum SlKind

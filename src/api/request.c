@@ -103,32 +103,92 @@ append_elements(StringInfo body, const SlParam *param, const SlArgument *argumen
 		*next = end;
 }
 
+/* What the body is made of. */
+typedef struct Body
+{
+	const SlArguments *arguments;
+	bool			   alternative; /* spellings */
+	int				   first;		/* of a list's elements */
+	int				  *next;
+	StringInfoData	   text;
+} Body;
+
+/* The name of a parameter that is given and goes into the body, if it begins with this; or NULL. */
+static const char *
+name_after(const Body *body, int i, const char *prefix, int length)
+{
+	const SlParam *param = &body->arguments->endpoint->params[i];
+	const char	  *name = wire_name(param, body->alternative);
+
+	if (param->place != SL_IN_BODY || body->arguments->value[i].json == NULL ||
+		strncmp(name, prefix, length) != 0)
+		return NULL;
+	return name + length;
+}
+
+static void
+append_name(Body *body, const char *name, int length)
+{
+	if (body->text.data[body->text.len - 1] != '{')
+		appendStringInfoChar(&body->text, ',');
+	appendStringInfo(&body->text, "\"%.*s\":", length, name);
+}
+
+static void
+append_value(Body *body, int i)
+{
+	const SlArgument *argument = &body->arguments->value[i];
+
+	if (argument->elements != NULL)
+		append_elements(&body->text, &body->arguments->endpoint->params[i], argument, body->first,
+						body->next);
+	else
+		appendStringInfoString(&body->text, argument->json);
+}
+
+/* The members whose names begin with the prefix: with "settings." those of the object "settings". */
+static void
+append_members(Body *body, const char *prefix, int length)
+{
+	const SlParam *params = body->arguments->endpoint->params;
+
+	for (int i = 0; params[i].name != NULL; i++)
+	{
+		const char *name = name_after(body, i, prefix, length);
+		const char *dot = name != NULL ? strchr(name, '.') : NULL;
+		bool		begun = false;
+
+		if (name == NULL)
+			continue;
+		if (dot == NULL)
+		{
+			append_name(body, name, strlen(name));
+			append_value(body, i);
+			continue;
+		}
+		for (int j = 0; j < i && !begun; j++)
+			begun = name_after(body, j, name - length, dot + 1 - name + length) != NULL;
+		if (begun)
+			continue;
+		append_name(body, name, dot - name);
+		appendStringInfoChar(&body->text, '{');
+		append_members(body, name - length, dot + 1 - name + length);
+		appendStringInfoChar(&body->text, '}');
+	}
+}
+
 static char *
 build_body(const SlArguments *arguments, bool alternative, int first, int *next)
 {
-	const SlEndpoint *endpoint = arguments->endpoint;
-	StringInfoData	  body;
+	Body body = {arguments, alternative, first, next};
 
-	initStringInfo(&body);
-	appendStringInfoChar(&body, '{');
-	if (endpoint->fixed_body != NULL)
-		appendStringInfoString(&body, endpoint->fixed_body);
-	for (int i = 0; endpoint->params[i].name != NULL; i++)
-	{
-		const SlParam	 *param = &endpoint->params[i];
-		const SlArgument *argument = &arguments->value[i];
-
-		if (param->place != SL_IN_BODY || argument->json == NULL)
-			continue;
-		appendStringInfo(&body, "%s\"%s\":", body.len > 1 ? "," : "",
-						 wire_name(param, alternative));
-		if (argument->elements != NULL)
-			append_elements(&body, param, argument, first, next);
-		else
-			appendStringInfoString(&body, argument->json);
-	}
-	appendStringInfoChar(&body, '}');
-	return to_utf8(body.data);
+	initStringInfo(&body.text);
+	appendStringInfoChar(&body.text, '{');
+	if (arguments->endpoint->fixed_body != NULL)
+		appendStringInfoString(&body.text, arguments->endpoint->fixed_body);
+	append_members(&body, "", 0);
+	appendStringInfoChar(&body.text, '}');
+	return to_utf8(body.text.data);
 }
 
 SlRequest *

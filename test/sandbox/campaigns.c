@@ -160,6 +160,94 @@ set_campaign_status(Call *call)
 }
 
 void
+set_campaign_schedule(Call *call)
+{
+	cJSON *campaign = campaign_or_404(call, call->id[0]);
+
+	if (campaign == NULL ||
+		!check_body(call, "timezone:s* days_of_the_week:a* start_hour:s* end_hour:s* "
+						  "min_time_btw_emails:i* max_new_leads_per_day:i* schedule_start_time:s"))
+		return;
+	if (number_of(call->body, "min_time_btw_emails", 0) < 3)
+	{
+		reply_invalid(call, "body", "min_time_btw_emails",
+					  "\"min_time_btw_emails\" must be greater than or equal to 3");
+		return;
+	}
+	set_item(campaign, "min_time_btwn_emails",
+			 cJSON_Duplicate(cJSON_GetObjectItem(call->body, "min_time_btw_emails"), true));
+	set_item(campaign, "max_leads_per_day",
+			 cJSON_Duplicate(cJSON_GetObjectItem(call->body, "max_new_leads_per_day"), true));
+	reply_ok(call, NULL);
+}
+
+void
+update_campaign_settings(Call *call)
+{
+	static const char *const read_back[] = {"name", "stop_lead_settings", "unsubscribe_text",
+											"follow_up_percentage"};
+	cJSON					*campaign = campaign_or_404(call, call->id[0]);
+	const cJSON				*out_of_office;
+
+	if (campaign == NULL ||
+		!check_body(call,
+					"name:s track_settings:a stop_lead_settings:s unsubscribe_text:s "
+					"send_as_plain_text:b force_plain_text:b follow_up_percentage:i client_id:i? "
+					"enable_ai_esp_matching:b auto_pause_domain_leads_on_reply:b "
+					"ignore_ss_mailbox_sending_limit:b bounce_autopause_threshold:s "
+					"domain_level_rate_limit:b add_unsubscribe_tag:b "
+					"out_of_office_detection_settings:o ai_categorisation_options:a"))
+		return;
+	out_of_office = cJSON_GetObjectItem(call->body, "out_of_office_detection_settings");
+	if (out_of_office != NULL &&
+		!check_object(call, "out_of_office_detection_settings", out_of_office,
+					  "ignoreOOOasReply:b autoReactivateOOO:b reactivateOOOwithDelay:i "
+					  "autoCategorizeOOO:b"))
+		return;
+	for (size_t i = 0; i < sizeof(read_back) / sizeof(read_back[0]); i++)
+	{
+		const cJSON *given = cJSON_GetObjectItem(call->body, read_back[i]);
+
+		if (given != NULL)
+			set_item(campaign, read_back[i], cJSON_Duplicate(given, true));
+	}
+	reply_ok(call, NULL);
+}
+
+void
+save_campaign_sequences(Call *call)
+{
+	const cJSON *sequence;
+
+	if (campaign_or_404(call, call->id[0]) == NULL || !check_body(call, "sequences:a*"))
+		return;
+	cJSON_ArrayForEach (sequence, cJSON_GetObjectItem(call->body, "sequences"))
+		if (!check_object(call, "sequences", sequence,
+						  "id:i? seq_number:i* seq_delay_details:o* subject:s email_body:s "
+						  "seq_variants:a"))
+			return;
+	reply_ok(call, NULL);
+}
+
+void
+campaign_analytics_by_date(Call *call)
+{
+	cJSON *campaign = campaign_or_404(call, call->id[0]);
+	cJSON *answer;
+
+	if (campaign == NULL)
+		return;
+	answer = cJSON_CreateObject();
+	cJSON_AddNumberToObject(answer, "id", call->id[0]);
+	cJSON_AddStringToObject(answer, "name", text_of(campaign, "name"));
+	cJSON_AddStringToObject(answer, "start_date", query_value(call, "start_date"));
+	cJSON_AddStringToObject(answer, "end_date", query_value(call, "end_date"));
+	cJSON_AddStringToObject(answer, "sent_count", "140");
+	cJSON_AddStringToObject(answer, "reply_count", "7");
+	reply_json(call, 200, answer);
+}
+
+void
 campaign_analytics(Call *call)
 {
 	static const struct

@@ -1156,3 +1156,10 @@ unblock(Call *call)
 	cJSON_Delete(cJSON_DetachItemViaPointer(call->workspace->block_list, row));
 	reply_ok(call, NULL);
 }
+
+void
+update_revenue(Call *call)
+{
+	if (check_body(call, "email_lead_map_id:i* revenue:i*"))
+		reply_ok(call, NULL);
+}

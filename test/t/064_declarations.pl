@@ -66,9 +66,15 @@ like($sql, qr/COMMENT ON COLUMN \@extschema@.smartlead_thing.name IS 'what it''s
 # What is replaced in it, by what, and the fault: the line, and what is said.
 for (
 	[ 'name      text',     'name      txt',               13, qr/"name      txt, required, sent as title"|neither an argument/ ],
-	[ 'sent as title',      'send as title',               13, qr/an argument has no clause "send as title"/ ],
+	[ 'sent as title',      'send as title',               13, qr/an argument of type text has no clause "send as title"/ ],
 	[ 'sent as title',      'or sent as',                  13, qr/no clause "or sent as"/ ],
 	[ 'parts     text\[\]', 'parts     text',              14, qr/no clause "100 a request"/ ],
+	[ '100 a request',      '1..9',                        14, qr/type text\[\] has no clause "1..9"/ ],
+	[ '100 a request',      'an array',                    14, qr/no clause "an array"/ ],
+	[ '100 a request',      'one of',                      14, qr/no clause "one of"/ ],
+	[ '100 a request',      'in the query',                14, qr/a text\[\] can't go into a query/ ],
+	[ 'thing_id  bigint',   'thing_id  bigint, one of 1 2', 12, qr/type bigint has no clause "one of 1 2"/ ],
+	[ 'thing_id  bigint',   'thing_id  bigint, ..',        12, qr/no clause ".."/ ],
 	[ 'parts     text',     'name      text',              14, qr/argument name is there twice/ ],
 	[ 'not repeatable',     'urgent',                      9,  qr/must say whether it is repeatable/ ],
 	[ 'not repeatable',     'not repeatable, quick',       15, qr/"quick" is neither/ ],
