@@ -50,7 +50,7 @@ function print_endpoint(e,    p, told) {
 }
 
 function result_of(e) {
-	return (kind_of[e] == "action" ? "" : kind_of[e] == "lookup" ? "one row or none of " : "rows of ") (returns[e] in type_number ? "`smartlead_" returns[e] "`" : returns[e])
+	return (kind_of[e] == "action" || returns[e] == "jsonb" ? "" : kind_of[e] == "lookup" ? "one row or none of " : "rows of ") (returns[e] in type_number ? "`smartlead_" returns[e] "`" : returns[e])
 }
 
 function sent(e, p,    wire) {
@@ -88,6 +88,10 @@ function range(low, high) {
 
 function facts(e,    text) {
 	text = ""
+	if (host_of[e])
+		text = "At " service(host_of[e]) "."
+	if (costs[e])
+		text = joined(text, "**Costs " costs[e] ".**")
 	if (administrators[e])
 		text = joined(text, "For `smartlead_admin`.")
 	if (method_of[e] != "GET")
@@ -104,6 +108,14 @@ function facts(e,    text) {
 	if (doubt_of[e] != "")
 		text = joined(text, "In doubt: " doubt_of[e] ".")
 	return text
+}
+
+# "smart senders" as "Smart Senders, at smart_senders_url"
+function service(host,    option, at) {
+	option = host
+	sub(/ /, "_", option)
+	at = index(host, " ")
+	return sentence(substr(host, 1, at)) sentence(substr(host, at + 1)) ", at `" option "_url`"
 }
 
 function print_type(t,    c) {

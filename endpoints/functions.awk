@@ -28,13 +28,13 @@ function print_type(t,    c, name) {
 }
 
 function sql_result(e) {
-	return (kind_of[e] == "action" ? "" : "SETOF ") (returns[e] in type_number ? "@extschema@.smartlead_" : "") returns[e]
+	return (kind_of[e] == "action" || returns[e] == "jsonb" ? "" : "SETOF ") (returns[e] in type_number ? "@extschema@.smartlead_" : "") returns[e]
 }
 
 function print_function(e,    p, name, rows, signature) {
 	name = "@extschema@.smartlead_" name_of[e]
 	signature = name "(" sql_types(e) ")"
-	rows = kind_of[e] == "lookup" ? 1 : rows_expected[e]
+	rows = kind_of[e] == "listing" ? rows_expected[e] : kind_of[e] == "lookup" && returns[e] != "jsonb" ? 1 : ""
 	printf "\nCREATE FUNCTION %s(\n", name
 	for (p = 1; p <= n_params[e]; p++)
 		if (!param_found_out[e, p])
@@ -43,7 +43,7 @@ function print_function(e,    p, name, rows, signature) {
 		print "\tmax_rows bigint DEFAULT NULL,"
 	printf "\tconnection name DEFAULT NULL)\nRETURNS %s\n", sql_result(e)
 	printf "AS 'MODULE_PATHNAME', '%s' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000%s;\n\n", symbol_of[e], rows ? " ROWS " rows : ""
-	printf "COMMENT ON FUNCTION %s IS\n%s;\n", signature, literal(comment_of[e] " (" (completed_after[e] ? completed_after[e] ", then " : "") method_of[e] " " path_of[e] ")")
+	printf "COMMENT ON FUNCTION %s IS\n%s;\n", signature, literal(comment_of[e] (costs[e] ? " It costs " costs[e] "." : "") " (" (completed_after[e] ? completed_after[e] ", then " : "") method_of[e] " " path_of[e] ")")
 	printf "REVOKE ALL ON FUNCTION %s FROM PUBLIC;\n", signature
 	printf "GRANT EXECUTE ON FUNCTION %s TO %s;\n", signature, administrators[e] ? "smartlead_admin" : "smartlead_user"
 }

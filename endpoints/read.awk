@@ -27,8 +27,8 @@
 #
 # The heads:
 #	action NAME [returns TYPE] [by FUNCTION]   changes something. Returns boolean; bigint: how many things it did;
-#	                                           or a row, by a C function of its own
-#	lookup NAME returns TYPE                   one row or none
+#	                                           jsonb: the answer as it is; or a row, by a C function of its own
+#	lookup NAME returns TYPE                   one row or none; jsonb: the answer as it is
 #	listing NAME returns TYPE                  rows; has an argument max_rows
 #	internal action NAME                       for the extension itself: no function
 #	left out METHOD PATH                       a route that there is no function for; "--" says why
@@ -66,12 +66,15 @@
 #	known from SOURCE, SOURCE     documentation (the vendor's), reference (its former one), cli, mcp (its own
 #	                              programs), clients (programs of others that are in use)
 #	in doubt: TEXT                what speaks against it
+#	costs TEXT                    the price of what is bought: for administrators, and not repeatable
+#	at SERVICE                    smart delivery, smart senders, smart prospect, smart servers: not at base_url
 
 BEGIN {
 	n_endpoints = n_types = n_left_out = n_subjects = faults = 0
 	block = ""
 	TYPES = " bigint integer numeric text boolean timestamptz date jsonb bigint[] integer[] text[] "
 	COLUMN_TYPES = " bigint integer numeric text boolean timestamptz jsonb bigint[] text[] "
+	SERVICES = ",smart delivery,smart senders,smart prospect,smart servers,"
 	SOURCES = " documentation reference cli mcp clients "
 }
 
@@ -166,6 +169,8 @@ function begin_endpoint(kind, words, at, n, internal,    name) {
 			break
 	if (at <= n)
 		fault("\"" words[at] "\" after the name: returns TYPE, by FUNCTION")
+	if (returns[e] == "jsonb")
+		symbol_of[e] = "smartlead_answer"
 }
 
 # ---- what is below a head ----
@@ -323,6 +328,11 @@ function read_endpoint_line(text,    n, i, list) {
 		fixed_body[e] = rest_after(text, "also sends")
 	else if (begins(text, "known from"))
 		known_from[e] = read_sources(rest_after(text, "known from"))
+	else if (begins(text, "costs")) {
+		costs[e] = rest_after(text, "costs")
+		administrators[e] = 1
+	} else if (begins(text, "at") && index(SERVICES, "," rest_after(text, "at") ",") > 0)
+		host_of[e] = rest_after(text, "at")
 	else if (begins(text, "in doubt:"))
 		doubt_of[e] = rest_after(text, "in doubt:")
 	else {
@@ -434,9 +444,11 @@ function check_endpoint(i,    key) {
 		fault_at(place_of(i), name_of[i] " must say whether it is repeatable")
 	if (!known_from[i])
 		fault_at(place_of(i), name_of[i] " must say what it is known from")
-	if (returns[i] !~ /^(boolean|bigint)$/ && !(returns[i] in type_number))
+	if (costs[i] && repeatable[i] == "yes")
+		fault_at(place_of(i), name_of[i] " costs something, and is repeatable")
+	if (returns[i] !~ /^(boolean|bigint|jsonb)$/ && !(returns[i] in type_number))
 		fault_at(place_of(i), name_of[i] " returns \"" returns[i] "\", which is no type that is declared")
-	if ((returns[i] in type_number) == (symbol_of[i] == "smartlead_action"))
+	if (returns[i] == "jsonb" ? kind_of[i] == "listing" : (returns[i] in type_number) == (symbol_of[i] == "smartlead_action"))
 		fault_at(place_of(i), name_of[i] (kind_of[i] == "action" ? " returns boolean or bigint, or a row by a function of its own" : " returns rows"))
 	if ((returns[i] == "bigint") != (count_field[i] != ""))
 		fault_at(place_of(i), name_of[i] ": \"returns bigint\" and \"counts FIELD\" go together")

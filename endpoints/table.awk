@@ -60,14 +60,22 @@ function flag(name, set) { if (set) printf "\t\t.%s = true,\n", name }
 function field(name, value) { if (value != "") printf "\t\t.%s = %s,\n", name, value }
 function text_field(name, value) { if (value != "") field(name, quoted(value)) }
 
+function constant(text) {
+	gsub(/ /, "_", text)
+	return toupper(text)
+}
+
 function print_row(e,    p, list, n) {
 	printf "#line %d \"%s\"\n\t{\n", line_of[e], file_of[e]
 	text_field("name", name_of[e])
 	field("kind", "SL_" toupper(kind_of[e]))
+	if (host_of[e] != "")
+		field("host", "SL_" constant(host_of[e]))
 	field("method", "SL_" method_of[e])
 	text_field("path", path_of[e])
 	flag("internal", internal_of[e])
 	flag("administrators", administrators[e])
+	text_field("costs", costs[e])
 	flag("repeatable", repeatable[e] == "yes")
 	flag("urgent", urgent[e])
 	flag("makes_an_id", makes_an_id[e])

@@ -13,7 +13,9 @@ CREATE FUNCTION @extschema@.smartlead_endpoints(
 	OUT internal boolean,
 	OUT administrators boolean,
 	OUT known_from text,
-	OUT doubt text)
+	OUT doubt text,
+	OUT host text,
+	OUT costs text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE ROWS 50;
 
@@ -21,7 +23,7 @@ COMMENT ON FUNCTION @extschema@.smartlead_endpoints() IS
 'the endpoint table, as the view smartlead_endpoints shows it';
 
 CREATE VIEW @extschema@.smartlead_endpoints AS
-SELECT e.name, e.kind, e.method, e.path, e.arguments, e.types, e.required, e.repeatable, e.administrators,
+SELECT e.name, e.kind, e.host, e.method, e.path, e.arguments, e.types, e.required, e.repeatable, e.administrators, e.costs,
        pg_catalog.string_to_array(e.known_from, ', ') AS known_from, e.doubt, e.internal
   FROM @extschema@.smartlead_endpoints() e;
 
@@ -30,7 +32,10 @@ COMMENT ON VIEW @extschema@.smartlead_endpoints IS
 COMMENT ON COLUMN @extschema@.smartlead_endpoints.name IS 'the action as jobs name it, and as its function is named after "smartlead_"';
 COMMENT ON COLUMN @extschema@.smartlead_endpoints.kind IS 'action: changes something; lookup: one object or none; listing: rows';
 COMMENT ON COLUMN @extschema@.smartlead_endpoints.method IS 'of HTTP';
-COMMENT ON COLUMN @extschema@.smartlead_endpoints.path IS 'below base_url; {argument} stands for its value';
+COMMENT ON COLUMN @extschema@.smartlead_endpoints.path IS 'below the host''s URL; {argument} stands for its value';
+COMMENT ON COLUMN @extschema@.smartlead_endpoints.host IS
+'whom it asks: core, at the option base_url of the server; smart delivery, smart senders, smart prospect, smart servers, at options of their own';
+COMMENT ON COLUMN @extschema@.smartlead_endpoints.costs IS 'what a call costs besides time; then it is for smartlead_admin, and never repeated';
 COMMENT ON COLUMN @extschema@.smartlead_endpoints.arguments IS 'of the function and of jobs, in the order of the function';
 COMMENT ON COLUMN @extschema@.smartlead_endpoints.types IS 'of the arguments';
 COMMENT ON COLUMN @extschema@.smartlead_endpoints.required IS 'which of the arguments must be given';

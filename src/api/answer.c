@@ -210,7 +210,8 @@ transport_problem(const SlRequest *request, const SlResponse *response)
 			return problem(SL_ERRCODE_UNAVAILABLE,
 						   psprintf("could not reach Smartlead for \"%s\"", request->endpoint),
 						   detail,
-						   psprintf("Check the network, and base_url of server %s.",
+						   psprintf("Check the network, and %s of server %s.",
+									sl_connection_url_option(request->host),
 									quote_identifier(request->connection->name)));
 		default:
 			return problem(
@@ -280,7 +281,8 @@ status_problem(const SlRequest *request, int status, char *detail)
 					   NULL);
 	return problem(SL_ERRCODE_UNREADABLE,
 				   psprintf("Smartlead's answer to \"%s\" can't be read", endpoint), detail,
-				   psprintf("Redirects are not followed. Check base_url of server %s.",
+				   psprintf("Redirects are not followed. Check %s of server %s.",
+							sl_connection_url_option(request->host),
 							quote_identifier(request->connection->name)));
 }
 
@@ -308,11 +310,11 @@ refused_by_front(const SlRequest *request, char *detail)
 static SlProblem *
 unknown_route(const SlRequest *request, char *detail)
 {
-	return problem(SL_ERRCODE_NOT_FOUND,
-				   psprintf("there is no such route at Smartlead for \"%s\"", request->endpoint),
-				   detail,
-				   psprintf("Check the path, and base_url of server %s.",
-							quote_identifier(request->connection->name)));
+	return problem(
+		SL_ERRCODE_NOT_FOUND,
+		psprintf("there is no such route at Smartlead for \"%s\"", request->endpoint), detail,
+		psprintf("Check the path, and %s of server %s.", sl_connection_url_option(request->host),
+				 quote_identifier(request->connection->name)));
 }
 
 /* {"ok": false} or {"success": false}: a failure, whatever the status says. */

@@ -64,6 +64,12 @@ extern int64 sl_answer_total(const SlAnswer *answer);
 /* The object in a lookup's answer, whatever its envelope; NULL: nothing was found. */
 extern const cJSON *sl_answer_object(const SlAnswer *answer);
 
+/*
+ * The whole answer: JSON as it is, a plain text as a JSON string; NULL: it is empty. Throws for what
+ * looks like JSON and can't be read.
+ */
+extern Jsonb *sl_answer_jsonb(const SlRequest *request, const SlAnswer *answer);
+
 /* An answer in which something can't be read. */
 extern SlProblem *sl_problem_unreadable(const SlRequest *request, const char *why);
 

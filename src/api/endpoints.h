@@ -84,6 +84,7 @@ typedef struct SlEndpoint
 {
 	const char	  *name; /* of the SQL function, without "smartlead_" */
 	SlKind		   kind;
+	SlHost		   host;
 	SlMethod	   method;
 	const char	  *path;   /* {parameter} stands for its value */
 	const SlParam *params; /* ended by a NULL name */
@@ -92,6 +93,8 @@ typedef struct SlEndpoint
 	bool internal;
 	/* Its function is for smartlead_admin, not for smartlead_user. */
 	bool administrators;
+	/* What a call costs besides time: the price of an order. Then it is for administrators. */
+	const char *costs;
 	/* May it be sent again when the outcome is in doubt? Always true of what only reads. */
 	bool repeatable;
 	/* In the queue, it goes before what is not: it keeps mail from people who must not get it. */

@@ -36,6 +36,20 @@ method_name(SlMethod method)
 	return names[method];
 }
 
+static const char *
+host_name(SlHost host)
+{
+	static const char *const names[] = {
+		[SL_CORE] = "core",
+		[SL_SMART_DELIVERY] = "smart delivery",
+		[SL_SMART_SENDERS] = "smart senders",
+		[SL_SMART_PROSPECT] = "smart prospect",
+		[SL_SMART_SERVERS] = "smart servers",
+	};
+
+	return names[host];
+}
+
 /* The SQL type of an argument. */
 static const char *
 type_name(SlParamType type)
@@ -111,8 +125,8 @@ smartlead_endpoints(PG_FUNCTION_ARGS)
 	sl_init_materialized_srf(fcinfo);
 	for (const SlEndpoint *endpoint = sl_endpoints; endpoint->name != NULL; endpoint++)
 	{
-		Datum values[12];
-		bool  nulls[12] = {false};
+		Datum values[14];
+		bool  nulls[14] = {false};
 
 		values[0] = CStringGetTextDatum(endpoint->name);
 		values[1] = CStringGetTextDatum(kind_name(endpoint->kind));
@@ -124,6 +138,8 @@ smartlead_endpoints(PG_FUNCTION_ARGS)
 		values[9] = BoolGetDatum(endpoint->administrators);
 		set_text(values, nulls, 10, endpoint->known_from);
 		set_text(values, nulls, 11, endpoint->doubt);
+		set_text(values, nulls, 12, host_name(endpoint->host));
+		set_text(values, nulls, 13, endpoint->costs);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;

@@ -16,6 +16,7 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/tuplestore.h"
@@ -25,6 +26,7 @@
 #include "api/listing.h"
 
 PG_FUNCTION_INFO_V1(smartlead_action);
+PG_FUNCTION_INFO_V1(smartlead_answer);
 PG_FUNCTION_INFO_V1(smartlead_lookup);
 PG_FUNCTION_INFO_V1(smartlead_listing);
 
@@ -171,6 +173,35 @@ smartlead_action(PG_FUNCTION_ARGS)
 	if (!counted)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(count);
+}
+
+/*
+ * smartlead_answer: every function that returns what Smartlead answers as it is, since its form is
+ * not known well enough for columns.
+ *
+ * Returns jsonb, or NULL when the answer is empty. Raises for everything else.
+ */
+Datum
+smartlead_answer(PG_FUNCTION_ARGS)
+{
+	const SlFunction *function = sl_function(fcinfo);
+	MemoryContext	  caller, own;
+	const SlAnswer	 *answer;
+	SlRequest		  request = {.endpoint = function->endpoint->name,
+								 .method = function->endpoint->method};
+	Jsonb			 *result;
+
+	if (function->endpoint->kind == SL_ACTION)
+		sl_function_check_writable(function->endpoint);
+	caller = sl_function_begin();
+	answer =
+		sl_call(sl_function_connection(function, fcinfo), sl_function_arguments(function, fcinfo));
+	own = MemoryContextSwitchTo(caller);
+	result = sl_answer_jsonb(&request, answer);
+	MemoryContextDelete(own);
+	if (result == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(result);
 }
 
 /* One object as a row of the descriptor's type. */

@@ -91,7 +91,7 @@ smartlead_ping(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(caller);
 
 	values[0] = CStringGetTextDatum(connection->name);
-	values[1] = CStringGetTextDatum(connection->base_url);
+	values[1] = CStringGetTextDatum(connection->url[SL_CORE]);
 	values[2] = BoolGetDatum(answer->problem == NULL);
 	values[3] = Int32GetDatum(answer->status);
 	nulls[3] = answer->status == 0;

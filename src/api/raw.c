@@ -198,37 +198,6 @@ may_hold_passwords(const char *path)
 	return may;
 }
 
-/* As text it would be returned with whatever passwords are in it. */
-static SlProblem *
-unreadable(const SlRequest *request, const SlAnswer *answer)
-{
-	SlProblem *problem = sl_problem_unreadable(request, answer->unreadable);
-
-	if (request->method != SL_GET)
-		problem->hint =
-			psprintf("Smartlead has accepted the request (HTTP status %d).", answer->status);
-	return problem;
-}
-
-/* What came back: JSON as it is, a plain text as a JSON string, nothing as NULL. */
-static Jsonb *
-result_of(const SlAnswer *answer)
-{
-	JsonbValue text;
-
-	if (answer->root != NULL)
-		return sl_json_to_jsonb(answer->root);
-	if (answer->text[0] == '\0')
-		return NULL;
-	if (!pg_verify_mbstr(PG_UTF8, answer->text, strlen(answer->text), true))
-		ereport(ERROR, (errcode(SL_ERRCODE_UNREADABLE),
-						errmsg("Smartlead's answer is neither JSON nor text")));
-	text.type = jbvString;
-	text.val.string.val = pg_any_to_server(answer->text, strlen(answer->text), PG_UTF8);
-	text.val.string.len = strlen(text.val.string.val);
-	return JsonbValueToJsonb(&text);
-}
-
 /*
  * smartlead_request(method text, path text, query jsonb, body jsonb, connection name) → jsonb
  *
@@ -262,11 +231,8 @@ smartlead_request(PG_FUNCTION_ARGS)
 							sl_transfer_wait(sl_transfer_start(&request)));
 	if (answer->problem != NULL)
 		sl_problem_raise(answer->problem);
-	if (answer->unreadable != NULL)
-		sl_problem_raise(unreadable(&request, answer));
-
 	own = MemoryContextSwitchTo(caller);
-	result = result_of(answer);
+	result = sl_answer_jsonb(&request, answer);
 	MemoryContextDelete(own);
 	if (result == NULL)
 		PG_RETURN_NULL();

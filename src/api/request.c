@@ -191,6 +191,22 @@ build_body(const SlArguments *arguments, bool alternative, int first, int *next)
 	return to_utf8(body.text.data);
 }
 
+/* Smartlead's other services have addresses of their own; the key goes nowhere else. */
+static void
+check_host(const SlConnection *connection, const SlEndpoint *endpoint)
+{
+	const char *option = sl_connection_url_option(endpoint->host);
+
+	if (connection->url[endpoint->host] == NULL)
+		ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+						errmsg("connection \"%s\" has no address for \"%s\"", connection->name,
+							   endpoint->name),
+						errdetail("Its base_url is not Smartlead's own, so the key is not sent to "
+								  "another address of Smartlead."),
+						errhint("Set it: ALTER SERVER %s OPTIONS (ADD %s ...).",
+								quote_identifier(connection->name), option)));
+}
+
 SlRequest *
 sl_request_build(const SlConnection *connection, const SlArguments *arguments, SlPageRange page,
 				 bool alternative_names, int first_element, int *next_element)
@@ -200,7 +216,9 @@ sl_request_build(const SlConnection *connection, const SlArguments *arguments, S
 	char			 *body;
 
 	*next_element = 0;
+	check_host(connection, endpoint);
 	request->connection = connection;
+	request->host = endpoint->host;
 	request->endpoint = endpoint->name;
 	request->method = endpoint->method;
 	request->path = build_path(arguments);

@@ -232,6 +232,41 @@ apply_mapping(SlConnection *connection)
 						 quote_identifier(connection->name))));
 }
 
+const char *
+sl_connection_url_option(SlHost host)
+{
+	static const char *const names[] = {
+		[SL_CORE] = "base_url",
+		[SL_SMART_DELIVERY] = "smart_delivery_url",
+		[SL_SMART_SENDERS] = "smart_senders_url",
+		[SL_SMART_PROSPECT] = "smart_prospect_url",
+		[SL_SMART_SERVERS] = "smart_servers_url",
+	};
+
+	return names[host];
+}
+
+/*
+ * Where the other services are. A server whose API is elsewhere than Smartlead's own is something
+ * else, a proxy or an imitation: its key goes to no address that nobody gave.
+ */
+static void
+default_urls(SlConnection *connection)
+{
+	static const char *const defaults[] = {
+		[SL_SMART_DELIVERY] = "https://smartdelivery.smartlead.ai/api/v1",
+		[SL_SMART_SENDERS] = "https://smart-senders.smartlead.ai/api/v1",
+		[SL_SMART_PROSPECT] = "https://prospect-api.smartlead.ai/api/v1/search-email-leads",
+		[SL_SMART_SERVERS] = "https://smartservers.smartlead.ai/api/v1",
+	};
+
+	if (strcmp(connection->url[SL_CORE], SL_DEFAULT_BASE_URL) != 0)
+		return;
+	for (int host = SL_CORE + 1; host < SL_N_HOSTS; host++)
+		if (connection->url[host] == NULL)
+			connection->url[host] = pstrdup(defaults[host]);
+}
+
 SlConnection *
 sl_connection_resolve(const char *name, Oid user)
 {
@@ -248,7 +283,7 @@ sl_connection_resolve(const char *name, Oid user)
 	connection->server = server->serverid;
 	connection->user = user;
 	connection->name = pstrdup(server->servername);
-	connection->base_url = SL_DEFAULT_BASE_URL;
+	connection->url[SL_CORE] = SL_DEFAULT_BASE_URL;
 	connection->timeout_ms = DEFAULT_TIMEOUT_MS;
 	connection->connect_timeout_ms = DEFAULT_CONNECT_TIMEOUT_MS;
 	connection->max_wait_ms = DEFAULT_MAX_WAIT_MS;
@@ -256,6 +291,7 @@ sl_connection_resolve(const char *name, Oid user)
 	connection->fetch_concurrency = DEFAULT_FETCH_CONCURRENCY;
 	sl_rate_parse(DEFAULT_RATE_LIMIT, &connection->rate_limit, &unused);
 	sl_options_apply(connection, server->options);
+	default_urls(connection);
 	apply_mapping(connection);
 	if (!sl_sha256(connection->api_key, strlen(connection->api_key), connection->key_hash))
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));

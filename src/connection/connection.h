@@ -13,13 +13,24 @@
 
 #define SL_DEFAULT_BASE_URL "https://server.smartlead.ai/api/v1"
 
+/* The services of Smartlead, each at an address of its own. One key is for all. */
+typedef enum SlHost
+{
+	SL_CORE,
+	SL_SMART_DELIVERY,
+	SL_SMART_SENDERS,
+	SL_SMART_PROSPECT,
+	SL_SMART_SERVERS,
+	SL_N_HOSTS
+} SlHost;
+
 /* One Smartlead workspace as one user may use it. */
 typedef struct SlConnection
 {
 	Oid			server;				/* the foreign server ... */
 	Oid			user;				/* ... and whose mapping gave the key */
 	char	   *name;				/* the server's name: "sales" */
-	char	   *base_url;			/* without a slash at its end */
+	char	   *url[SL_N_HOSTS];	/* without a slash at its end; NULL: the key may not go there */
 	char	   *api_key;			/* never in a message, never in a log */
 	char	   *ca_file;			/* or NULL: the system's */
 	int			timeout_ms;			/* of one request, from its sending on */
@@ -41,6 +52,9 @@ extern SlConnection *sl_connection_resolve(const char *name, Oid user);
 
 /* Has the user USAGE on the connection of that name? A superuser has, whether it exists or not. */
 extern bool sl_connection_is_usable(const char *name, Oid user);
+
+/* The option of the server that holds the address: "base_url", "smart_senders_url". */
+extern const char *sl_connection_url_option(SlHost host);
 
 extern void sl_connection_define_settings(void);
 

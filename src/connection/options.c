@@ -35,6 +35,10 @@ typedef struct Option
 } Option;
 
 static bool read_base_url(const char *value, SlConnection *connection, const char **why);
+static bool read_delivery_url(const char *value, SlConnection *connection, const char **why);
+static bool read_senders_url(const char *value, SlConnection *connection, const char **why);
+static bool read_prospect_url(const char *value, SlConnection *connection, const char **why);
+static bool read_servers_url(const char *value, SlConnection *connection, const char **why);
 static bool read_timeout(const char *value, SlConnection *connection, const char **why);
 static bool read_connect_timeout(const char *value, SlConnection *connection, const char **why);
 static bool read_max_wait(const char *value, SlConnection *connection, const char **why);
@@ -53,6 +57,10 @@ static const Option options_table[] = {
 	{"rate_limit", ForeignServerRelationId, read_rate_limit},
 	{"fetch_concurrency", ForeignServerRelationId, read_fetch_concurrency},
 	{"ca_file", ForeignServerRelationId, read_ca_file},
+	{"smart_delivery_url", ForeignServerRelationId, read_delivery_url},
+	{"smart_senders_url", ForeignServerRelationId, read_senders_url},
+	{"smart_prospect_url", ForeignServerRelationId, read_prospect_url},
+	{"smart_servers_url", ForeignServerRelationId, read_servers_url},
 	{"api_key", UserMappingRelationId, read_api_key},
 };
 
@@ -220,7 +228,7 @@ url_problem(const char *value)
 }
 
 static bool
-read_base_url(const char *value, SlConnection *connection, const char **why)
+read_url(const char *value, char **url, const char **why)
 {
 	size_t length = strlen(value);
 
@@ -229,8 +237,38 @@ read_base_url(const char *value, SlConnection *connection, const char **why)
 		return false;
 	while (length > 0 && value[length - 1] == '/')
 		length--;
-	connection->base_url = pnstrdup(value, length);
+	*url = pnstrdup(value, length);
 	return true;
+}
+
+static bool
+read_base_url(const char *value, SlConnection *connection, const char **why)
+{
+	return read_url(value, &connection->url[SL_CORE], why);
+}
+
+static bool
+read_delivery_url(const char *value, SlConnection *connection, const char **why)
+{
+	return read_url(value, &connection->url[SL_SMART_DELIVERY], why);
+}
+
+static bool
+read_senders_url(const char *value, SlConnection *connection, const char **why)
+{
+	return read_url(value, &connection->url[SL_SMART_SENDERS], why);
+}
+
+static bool
+read_prospect_url(const char *value, SlConnection *connection, const char **why)
+{
+	return read_url(value, &connection->url[SL_SMART_PROSPECT], why);
+}
+
+static bool
+read_servers_url(const char *value, SlConnection *connection, const char **why)
+{
+	return read_url(value, &connection->url[SL_SMART_SERVERS], why);
 }
 
 static bool

@@ -172,7 +172,7 @@ request_url(SlTransfer *transfer)
 	if (key == NULL)
 		return NULL;
 	initStringInfo(&url);
-	appendStringInfo(&url, "%s%s?", request->connection->base_url, request->path);
+	appendStringInfo(&url, "%s%s?", request->connection->url[request->host], request->path);
 	if (request->query != NULL && request->query[0] != '\0')
 		appendStringInfo(&url, "%s&", request->query);
 	appendStringInfo(&url, "api_key=%s", key);
@@ -262,7 +262,7 @@ set_limits_and_security(SlTransfer *transfer)
 	if (connection->ca_file != NULL)
 		SET(CURLOPT_CAINFO, connection->ca_file);
 	/* Plain http only goes to this machine; a proxy from the environment would see the key. */
-	if (pg_strncasecmp(connection->base_url, "http:", 5) == 0)
+	if (pg_strncasecmp(connection->url[transfer->request.host], "http:", 5) == 0)
 		SET(CURLOPT_PROXY, "");
 	return ok;
 }

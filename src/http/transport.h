@@ -31,11 +31,12 @@ typedef struct SlRequest
 {
 	const SlConnection *connection;
 	const char		   *endpoint; /* name for statistics and messages */
+	SlHost				host;
 	SlMethod			method;
-	const char		   *path;		   /* below base_url, begins with a slash, percent-encoded */
-	const char		   *query;		   /* "a=1&b=2", percent-encoded, or NULL; never the key */
-	const char		   *body;		   /* JSON, or NULL */
-	bool				repeatable;	   /* may be sent again when the outcome is in doubt */
+	const char		   *path;		/* below the host's URL, begins with a slash, percent-encoded */
+	const char		   *query;		/* "a=1&b=2", percent-encoded, or NULL; never the key */
+	const char		   *body;		/* JSON, or NULL */
+	bool				repeatable; /* may be sent again when the outcome is in doubt */
 	bool				rows_expected; /* an empty 2xx body is retried */
 	bool				id_expected;   /* a 2xx without the id of what was made leaves doubt */
 	SlRatePriority		priority;

@@ -100,7 +100,7 @@ static void
 recover_job(void *argument)
 {
 	LeftBehind	 *left = argument;
-	SlConnection  nowhere = {.name = "", .base_url = "", .api_key = ""};
+	SlConnection  nowhere = {.name = "", .url = {""}, .api_key = ""};
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "smartlead queue recovery",
 												  ALLOCSET_SMALL_SIZES);
 	SlTask		 *task;

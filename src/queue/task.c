@@ -54,7 +54,9 @@ copy_connection(const SlConnection *connection)
 
 	*copy = *connection;
 	copy->name = pstrdup(connection->name);
-	copy->base_url = pstrdup(connection->base_url);
+	for (int host = 0; host < SL_N_HOSTS; host++)
+		if (connection->url[host] != NULL)
+			copy->url[host] = pstrdup(connection->url[host]);
 	copy->api_key = pstrdup(connection->api_key);
 	copy->ca_file = connection->ca_file != NULL ? pstrdup(connection->ca_file) : NULL;
 	copy->max_retries = 0; /* the queue has its own way */

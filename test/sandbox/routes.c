@@ -68,6 +68,8 @@ static const struct
 	{"GET", "/email-accounts/#", get_account, "fetch_campaigns:b fetch_tags:b"},
 	{"POST", "/email-accounts/#", update_account, ""},
 	{"GET", "/client", list_clients, ""},
+	{"GET", "/smart-senders/get-vendors", list_vendors, ""},
+	{"POST", "/smart-senders/place-order", place_order, ""},
 	{"POST", "/webhook/create", create_webhook, ""},
 	{"GET", "/webhook/#", get_webhook, ""},
 	{"PUT", "/webhook/update/#", update_webhook, ""},

@@ -106,7 +106,7 @@ extern int64_t	  generated_size(int64_t campaign_id); /* 0: not a generated camp
 extern void route(Call *call);
 extern bool path_matches(const char *pattern, const char *path, int64_t *ids);
 
-/* ---- campaigns.c, leads.c, accounts.c, webhooks.c ---- */
+/* ---- campaigns.c, leads.c, senders.c, accounts.c, webhooks.c ---- */
 extern void	  list_campaigns(Call *call);
 extern void	  create_campaign(Call *call);
 extern void	  get_campaign(Call *call);
@@ -142,6 +142,9 @@ extern void unblock(Call *call);
 
 /* The lead in a campaign as an object of its own, generated or not; NULL: it isn't there. */
 extern cJSON *member_copy(Workspace *workspace, int64_t campaign_id, int64_t lead_id);
+
+extern void list_vendors(Call *call);
+extern void place_order(Call *call);
 
 extern void list_accounts(Call *call);
 extern void get_account(Call *call);

@@ -59,7 +59,7 @@ $node->safe_psql('postgres', q{
 		(SELECT coalesce(array_agg(t.i <= p.pronargs - p.pronargdefaults ORDER BY i), '{}') FROM unnest(p.proargtypes) WITH ORDINALITY AS t (oid, i)
 			WHERE p.proargnames[t.i] NOT IN ('connection', 'max_rows')) AS required,
 		obj_description(p.oid, 'pg_proc') AS comment
-	FROM ours p WHERE prosrc IN ('smartlead_action', 'smartlead_lookup', 'smartlead_listing', 'smartlead_create_campaign');
+	FROM ours p WHERE prosrc IN ('smartlead_action', 'smartlead_answer', 'smartlead_lookup', 'smartlead_listing', 'smartlead_create_campaign');
 	CREATE VIEW matched AS
 	SELECT d.*, e.kind, e.method, e.path, e.required AS demanded, e.internal, e.administrators FROM declared d LEFT JOIN smartlead_endpoints() e
 		ON e.name = d.name AND e.arguments = d.arguments AND e.types = d.types});
@@ -70,8 +70,8 @@ is_nothing('SELECT signature FROM matched WHERE internal', 'D6: which is no inte
 is_nothing(q{SELECT e.name, e.arguments FROM smartlead_endpoints() e WHERE NOT internal
 	AND NOT EXISTS (SELECT FROM declared d WHERE e.name = d.name AND e.arguments = d.arguments)}, 'D6: every other row has a function');
 is_nothing('SELECT signature, required, demanded FROM matched WHERE required <> demanded', 'D6: what is required has no default, the rest has one');
-is_nothing(q{SELECT signature FROM matched WHERE symbol <> 'smartlead_' || CASE WHEN name = 'create_campaign' THEN name ELSE kind END}, 'D6: each calls what its kind says');
-is_nothing(q{SELECT signature FROM matched WHERE (kind = 'action') = proretset OR (kind <> 'action' AND prorettype NOT IN (SELECT oid FROM pg_type WHERE typtype = 'c'))
+is_nothing(q{SELECT signature FROM matched WHERE symbol <> 'smartlead_' || CASE WHEN name = 'create_campaign' THEN name WHEN prorettype = 'jsonb'::regtype THEN 'answer' ELSE kind END}, 'D6: each calls what its kind says');
+is_nothing(q{SELECT signature FROM matched WHERE symbol <> 'smartlead_answer' AND (kind = 'action') = proretset OR (symbol <> 'smartlead_answer' AND kind <> 'action' AND prorettype NOT IN (SELECT oid FROM pg_type WHERE typtype = 'c'))
 	OR (symbol = 'smartlead_action' AND prorettype NOT IN ('boolean'::regtype, 'bigint'::regtype))}, 'D6: returns it: rows, or whether it was done');
 is_nothing(q{SELECT signature FROM matched WHERE (kind = 'listing') <> (proargnames[pronargs - 1] = 'max_rows') AND proname <> 'smartlead_list_lead_categories' AND proname <> 'smartlead_list_webhooks'},
 	'D6: listings take max_rows');
@@ -84,10 +84,11 @@ is_nothing(q{SELECT signature FROM matched WHERE has_function_privilege('public'
 	OR (administrators AND has_function_privilege('smartlead_user', oid, 'EXECUTE'))},
 	'D6: smartlead_user may call it, or smartlead_admin alone, others not');
 is_nothing(q{SELECT name, arguments, method FROM smartlead_endpoints() WHERE (method = 'GET' AND NOT repeatable) OR (kind <> 'action') <> (method = 'GET')}, 'D6: what reads is repeatable');
-is($node->safe_psql('postgres', q{SELECT string_agg(name, ', ' ORDER BY name) FROM smartlead_endpoints() WHERE NOT repeatable AND NOT internal}), 'create_campaign, save_campaign_sequences',
+is($node->safe_psql('postgres', q{SELECT string_agg(name, ', ' ORDER BY name) FROM smartlead_endpoints() WHERE NOT repeatable AND NOT internal}), 'create_campaign, order_sender_mailboxes, save_campaign_sequences',
 	'T10: what must not be done twice');
 
 is_nothing(q{SELECT name FROM smartlead_endpoints WHERE known_from IS NULL OR NOT known_from <@ '{documentation,reference,cli,mcp,clients}' OR known_from = '{}'}, 'D7: of each it is told where it is known from');
+is_nothing(q{SELECT name FROM smartlead_endpoints WHERE costs IS NOT NULL AND (repeatable OR NOT administrators)}, 'D7: what costs is for administrators, and never repeated');
 is_nothing(q{SELECT f.name, v.name FROM smartlead_endpoints() f FULL JOIN smartlead_endpoints v USING (name, arguments, types, path, method, internal) WHERE f.name IS NULL OR v.name IS NULL}, 'D7: the view shows all of it');
 
 # docs/endpoints.md, as rows: what a function asks and takes.
@@ -101,7 +102,7 @@ while ($page =~ /^### smartlead_(\w+)\n\n`(\w+ \S+)` → ([^\n]*)\n(.*?)(?=^##|\
 }
 is(join("\n", sort @documented), join("\n", sort split /\n/, $node->safe_psql('postgres', q{
 	SELECT concat_ws(' ', name, method, path,
-		CASE kind WHEN 'lookup' THEN 'one row or none of' WHEN 'listing' THEN 'rows of' END,
+		CASE WHEN prorettype = 'jsonb'::regtype THEN NULL WHEN kind = 'lookup' THEN 'one row or none of' WHEN kind = 'listing' THEN 'rows of' END,
 		CASE WHEN typtype = 'c' THEN '`' || typname || '`' ELSE format_type(prorettype, NULL) END,
 		(SELECT string_agg(a.name || ' ' || a.type || CASE WHEN a.required THEN ', required' ELSE '' END, ' ' ORDER BY i) FROM unnest(arguments, types, required) WITH ORDINALITY AS a (name, type, required, i)))
 	FROM matched JOIN pg_type t ON t.oid = prorettype})), 'D7: endpoints.md says the same');

@@ -91,6 +91,8 @@ for (
 	[ 'action make_thing',  'action make_thing returns thong', 9, qr/no type that is declared/ ],
 	[ 'action make_thing',  'action make_thing returns thing', 9, qr/a row by a function of its own/ ],
 	[ 'action make_thing',  'action make_thing returns bigint', 9, qr/"counts FIELD" go together/ ],
+	[ 'not repeatable',     "costs money\n\trepeatable",  9,  qr/costs something, and is repeatable/ ],
+	[ 'not repeatable',     "not repeatable\n\tat home", 16, qr/"at home" is neither/ ],
 	[ 'action make_thing',  'action make_thing return bigint', 9, qr/"return" after the name/ ],
 	[ 'action make_thing',  'deed make_thing',             9,  qr/no declaration begins with "deed make_thing"/ ],
 	[ 'subject Things\n',   '',                            2,  qr/a file begins with its subject/ ],
