@@ -83,22 +83,36 @@ sl_flight_notice_ends(TimestampTz now)
 	}
 }
 
+static void
+refuse_key(SlTask *task)
+{
+	task->result.verdict = SL_REFUSED_KEY;
+	if (task->result.trouble == SL_TROUBLE_REFUSED)
+		task->result.trouble = SL_NO_TROUBLE; /* but a pause */
+}
+
 /* What passes for others, but not for this job, ends it some day. */
 static void
 judge_trouble(SlTask *task)
 {
 	const SlJob *job = task->jobs;
 	bool		 is_denied = task->result.trouble == SL_TROUBLE_DENIED;
+	bool		 is_refused = task->result.trouble == SL_TROUBLE_REFUSED;
 
 	if (task->is_probe)
 	{
-		if (is_denied)
-			task->result.verdict = SL_REFUSED_KEY;
+		if (is_denied || is_refused)
+			refuse_key(task);
 		return;
 	}
-	if (task->result.verdict != SL_TRY_LATER || !sl_trouble_is_own(task, job))
+	if (task->result.verdict != SL_TRY_LATER)
 		return;
-	if (is_denied)
+	if (!sl_trouble_is_own(task, job))
+	{
+		if (is_refused)
+			refuse_key(task);
+	}
+	else if (is_denied)
 	{
 		task->result.verdict = task->n_jobs > 1 ? SL_SPLIT : SL_FAILED;
 		task->result.trouble = SL_NO_TROUBLE;
@@ -215,7 +229,11 @@ note_key(SlTask *task, TimestampTz now)
 	else if (verdict == SL_DONE_WELL || verdict == SL_FAILED)
 		sl_store_resume(lane);
 	else
+	{
+		if (lane->is_unwritten)
+			sl_store_pause(lane, task->result.error, task->result.sqlstate, task->version);
 		sl_trouble_put_off_probe(lane, now);
+	}
 }
 
 static bool

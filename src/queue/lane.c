@@ -286,5 +286,5 @@ void
 sl_lane_unpause(SlLane *lane)
 {
 	remember_version(lane, NULL);
-	lane->is_paused = false;
+	lane->is_paused = lane->is_unwritten = false;
 }

@@ -50,6 +50,7 @@ typedef struct SlLane
 
 	/* What the table says, as of the last look at the lanes. */
 	bool		is_paused;		/* for a key that is refused, or for want of one or of a right */
+	bool		is_unwritten;	/* the pause: its row could not be written */
 	char	   *paused_version; /* of the definition that was refused */
 	bool		is_known;		/* still there at the last look */
 	TimestampTz next_due;		/* of the first job that is not due yet; DT_NOEND: none */

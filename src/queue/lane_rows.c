@@ -14,6 +14,8 @@
 #include "queue/queue.h"
 #include "queue/statement.h"
 #include "queue/store.h"
+#include "queue/trouble.h"
+#include "worker/worker.h"
 
 #define ORPHANS_BATCH 1000
 
@@ -80,11 +82,14 @@ read_pause(SlLane *lane, int row)
 	Datum version = sl_statement_column(row, 5, &is_null);
 	char *state;
 
+	if (is_null && lane->is_unwritten)
+		return;
 	if (is_null)
 	{
 		sl_lane_unpause(lane);
 		return;
 	}
+	lane->is_unwritten = false;
 	state = TextDatumGetCString(sl_statement_column(row, 6, &is_null));
 	sl_lane_pause(lane, TextDatumGetCString(version),
 				  MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]));
@@ -132,6 +137,36 @@ sl_store_read_lanes(TimestampTz now)
 	sl_lanes_forget_unknown();
 }
 
+/* A row of the table of pauses that is to be written or to go. */
+typedef struct PauseChange
+{
+	SlStatement *statement;
+	Datum		*values;
+} PauseChange;
+
+static void
+change_pause(void *argument)
+{
+	PauseChange *change = argument;
+
+	sl_statement_execute(change->statement, change->values, NULL);
+}
+
+/* A trigger of somebody's on that table may fail, which is no reason to undo what jobs came to. */
+static bool
+could_change_pause(const SlLane *lane, SlStatement *statement, Datum *values)
+{
+	PauseChange change = {statement, values};
+	ErrorData  *error = sl_attempt(change_pause, &change);
+
+	if (error != NULL)
+		sl_store_note(SL_ROW_TROUBLE,
+					  psprintf("the pause of connection \"%s\" can't be written or ended",
+							   NameStr(lane->connection)),
+					  error);
+	return error == NULL;
+}
+
 void
 sl_store_pause(SlLane *lane, const char *reason, int sqlstate, const char *version)
 {
@@ -139,7 +174,7 @@ sl_store_pause(SlLane *lane, const char *reason, int sqlstate, const char *versi
 					  CStringGetTextDatum(reason), CStringGetTextDatum(unpack_sql_state(sqlstate)),
 					  CStringGetTextDatum(version)};
 
-	sl_statement_execute(&pause_lane, values, NULL);
+	lane->is_unwritten = !could_change_pause(lane, &pause_lane, values);
 	sl_lane_pause(lane, version, sqlstate);
 	ereport(LOG, (errmsg("the queue of connection \"%s\" is paused for role \"%s\"",
 						 NameStr(lane->connection), GetUserNameFromId(lane->run_as, true)),
@@ -151,7 +186,12 @@ sl_store_resume(SlLane *lane)
 {
 	Datum values[] = {NameGetDatum(&lane->connection), ObjectIdGetDatum(lane->run_as)};
 
-	sl_statement_execute(&resume_lane, values, NULL);
+	if (!could_change_pause(lane, &resume_lane, values))
+	{
+		if (lane->probe_at != DT_NOEND)
+			sl_trouble_put_off_probe(lane, GetCurrentTimestamp());
+		return;
+	}
 	sl_lane_unpause(lane);
 	sl_lane_rewind(lane);
 }

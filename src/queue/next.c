@@ -116,6 +116,12 @@ sl_store_candidates(const SlLane *lane, int turn, TimestampTz now, int max, int 
 	return found;
 }
 
+static bool
+is_state(Datum state, int sqlstate)
+{
+	return strcmp(TextDatumGetCString(state), unpack_sql_state(sqlstate)) == 0;
+}
+
 SlJob *
 sl_store_read_jobs(int *n)
 {
@@ -140,8 +146,8 @@ sl_store_read_jobs(int *n)
 		jobs[i].interrupted = DatumGetInt32(sl_statement_column(i, 9, &is_null));
 		jobs[i].failures = DatumGetInt32(sl_statement_column(i, 10, &is_null));
 		datum = sl_statement_column(i, 11, &is_null);
-		jobs[i].was_denied = !is_null && strcmp(TextDatumGetCString(datum),
-												unpack_sql_state(SL_ERRCODE_NO_PERMISSION)) == 0;
+		jobs[i].was_denied = !is_null && is_state(datum, SL_ERRCODE_NO_PERMISSION);
+		jobs[i].was_refused = !is_null && is_state(datum, SL_ERRCODE_BAD_KEY);
 		datum = sl_statement_column(i, 12, &is_null);
 		jobs[i].tried_at = is_null ? 0 : DatumGetTimestampTz(datum);
 	}

@@ -49,13 +49,18 @@ static SlStatement try_again = {
 	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, BOOLOID, FLOAT8OID, BOOLOID, BOOLOID, INT4OID,
 	 TEXTOID, TEXTOID}};
 
-/* Ready as before the claim; or, of a shared request that was refused, without sharing again. */
+/*
+ * Ready as before the claim; or, of a shared request that was refused, without sharing again. What a
+ * refused key had to do with it is known to the next attempt.
+ */
 static SlStatement give_back = {"UPDATE %1$s.smartlead_queue SET state = 'ready', "
 								"attempts = CASE WHEN $2 THEN attempts ELSE attempts - 1 END, "
-								"join_key = CASE WHEN $2 THEN NULL ELSE join_key END "
+								"join_key = CASE WHEN $2 THEN NULL ELSE join_key END, "
+								"last_error = coalesce($3, last_error), "
+								"sqlstate = coalesce($4, sqlstate) "
 								"WHERE id = ANY ($1) AND state = 'running'",
-								2,
-								{INT8ARRAYOID, BOOLOID}};
+								4,
+								{INT8ARRAYOID, BOOLOID, TEXTOID, TEXTOID}};
 
 /* Of these jobs, those that run; and among them those whose rows nobody else has locked. */
 static SlStatement running = {
@@ -156,11 +161,20 @@ try_task_again(const SlTask *task, TimestampTz now)
 }
 
 static void
-give_back_task(const SlTask *task, bool without_sharing)
+give_back_task(const SlTask *task)
 {
-	Datum values[] = {job_ids(task, SL_BEING_WRITTEN), BoolGetDatum(without_sharing)};
+	const SlResult *result = &task->result;
+	bool			tells = result->verdict == SL_REFUSED_KEY;
+	Datum values[] = {job_ids(task, SL_BEING_WRITTEN), BoolGetDatum(result->verdict == SL_SPLIT),
+					  (Datum) 0, (Datum) 0};
+	bool  nulls[] = {false, false, !tells, !tells};
 
-	sl_statement_execute(&give_back, values, NULL);
+	if (tells)
+	{
+		values[2] = CStringGetTextDatum(result->error);
+		values[3] = CStringGetTextDatum(unpack_sql_state(result->sqlstate));
+	}
+	sl_statement_execute(&give_back, values, nulls);
 }
 
 /* Into the rows of the jobs that are being written. */
@@ -180,10 +194,8 @@ write_verdict(const SlTask *task, TimestampTz now)
 			break;
 		case SL_REFUSED_KEY:
 		case SL_GIVE_BACK:
-			give_back_task(task, false);
-			break;
 		case SL_SPLIT:
-			give_back_task(task, true);
+			give_back_task(task);
 			break;
 		case SL_FAILED:
 			finish_task(task, "failed");

@@ -38,7 +38,10 @@ extern bool sl_store_bind_roles(void);
 /* Looks which lanes have ready jobs, and when the next ones are due. */
 extern void sl_store_read_lanes(TimestampTz now);
 
-/* Pauses a lane whose role has no right or key, or whose key is refused in this version. */
+/*
+ * Pauses a lane whose role has no right or key, or whose key is refused in this version; lets it go
+ * on. What can't be written is noted: then a pause holds in memory alone, and one that is there stays.
+ */
 extern void sl_store_pause(SlLane *lane, const char *reason, int sqlstate, const char *version);
 extern void sl_store_resume(SlLane *lane);
 

@@ -302,7 +302,7 @@ judge_problem(SlTask *task, const SlAnswer *answer, const SlResponse *response)
 		switch (problem->sqlstate)
 		{
 			case SL_ERRCODE_BAD_KEY:
-				task->result.verdict = SL_REFUSED_KEY;
+				try_later(task, SL_TROUBLE_REFUSED, false);
 				break;
 			case SL_ERRCODE_NO_PERMISSION:
 				try_later(task, SL_TROUBLE_DENIED, false);

@@ -35,7 +35,8 @@ typedef struct SlJob
 	int			failures; /* of its own */
 	TimestampTz tried_at; /* when the attempt before this one began; 0: this is the first */
 	bool		in_doubt;
-	bool		was_denied;	 /* by the attempt before this one */
+	bool		was_denied;	 /* the attempt before this one */
+	bool		was_refused; /* the same: its key */
 	int			interrupted; /* how often the server or its dispatcher ended while it was running */
 
 	SlWriting writing; /* of what came of it */
@@ -58,7 +59,8 @@ typedef enum SlTrouble
 	SL_NO_TROUBLE,
 	SL_TROUBLE_OF_ALL,	/* Smartlead is out of reach, or the limit used up */
 	SL_TROUBLE_OF_SOME, /* no answer, 5xx, a web page: of all, or of this job alone */
-	SL_TROUBLE_DENIED	/* not permitted: the key, or this job alone */
+	SL_TROUBLE_DENIED,	/* not permitted: the key, or this job alone */
+	SL_TROUBLE_REFUSED	/* the key is: for all, or for this job alone */
 } SlTrouble;
 
 /* What came of a task. */

@@ -10,7 +10,8 @@
  * that gets through, all may go.
  *
  * A job that fails so again and again, while others of its action get through, has trouble of its
- * own, and some day is given up.
+ * own, and some day is given up. So is one that is told each time that its key is refused, while
+ * others, or that question, get through by it.
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -90,7 +91,9 @@ note_trouble(const SlTask *task, TimestampTz now)
 		return;
 	lane->failures++;
 	lane->trouble_at = now;
-	lane->needs_probe = result->trouble != SL_TROUBLE_OF_SOME || lane->failures > 1;
+	lane->needs_probe =
+		(result->trouble != SL_TROUBLE_OF_SOME && result->trouble != SL_TROUBLE_REFUSED) ||
+		lane->failures > 1;
 	lane->not_before = TimestampTzPlusMilliseconds(now, rest_ms(lane, result));
 }
 
@@ -144,6 +147,8 @@ sl_trouble_is_own(const SlTask *task, const SlJob *job)
 		case SL_TROUBLE_DENIED:
 			/* Once it may be the key's, which has lost a right while many requests were under way. */
 			return job->was_denied && lane->through_at > since;
+		case SL_TROUBLE_REFUSED:
+			return job->was_refused && lane->through_at > since;
 		default:
 			return false;
 	}

@@ -14,6 +14,7 @@ my $node = smartlead_node('main', conf => qq{
 	smartlead.databases = 'postgres'
 	smartlead.port = @{[free_port()]}
 	smartlead.queue_retention = '1d'
+	smartlead.connection = 'sandbox'
 	max_prepared_transactions = 5
 	restart_after_crash = on
 	wal_writer_delay = 10s
@@ -121,6 +122,20 @@ $bad = create('bad');
 is(outcome(create('beside a deferred trigger')), 'done|', 'Q3: a deferred one likewise');
 query('DROP TRIGGER fail ON smartlead_queue');
 is(outcome($bad), 'done|', 'Q3: and again');
+
+# ---- a trigger on the pauses that fails ----
+
+connect_sandbox($node, name => 'refused', key => 'never-valid');
+query(q{CREATE FUNCTION fail_pause() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no pauses'; END $$;
+	CREATE TRIGGER fail BEFORE INSERT OR DELETE ON smartlead_queue_paused FOR EACH ROW EXECUTE FUNCTION fail_pause()});
+my $refused = query(q{SELECT smartlead_enqueue('create_campaign', '{"name": "refused"}', connection => 'refused')});
+trouble_is(qr/the pause of connection "refused" can't be written or ended: no pauses/, 'Q3: a trigger that fails for a pause is told');
+is(outcome(create('beside an unwritten pause')), 'done|', 'Q3: and holds up no other connection');
+is(query("SELECT state FROM smartlead_queue WHERE id = $refused"), 'ready', 'Q3: the paused one waits all the same');
+query(q{DROP TRIGGER fail ON smartlead_queue_paused;
+	ALTER USER MAPPING FOR CURRENT_USER SERVER refused OPTIONS (SET api_key 'sandbox-key-alpha')});
+is(outcome($refused), 'done|', 'Q3: until its key is changed');
+query('DROP SERVER refused CASCADE');
 
 # ---- Q10: jobs of which nobody told ----
 

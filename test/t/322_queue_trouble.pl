@@ -137,6 +137,14 @@ is(outcome($poor), 'failed|SL403', 'Q7: what is not permitted to one job, while 
 all_is_well();
 ends_as("done|5\nfailed|1", 'Q7: and no other');
 
+# A key that is refused to one job alone: what asks whether it still is gets through.
+fault(401, body => '{"message":"Invalid API Key"}', path => '/campaigns/600001/leads/3600000003/pause');
+$poor = pauses(3, 3);
+is(outcome($poor, 'state, sqlstate, failures'), 'failed|SL401|2', 'Q7: what is refused to one job, while the key is accepted, has an end');
+pauses(4, 8);
+all_is_well();
+ends_as("done|5\nfailed|1", 'Q7: and no other');
+
 # A permission that is withdrawn while many requests are under way, of which some got through.
 sandbox_post('/_sandbox/config', { latency_ms => 500 });
 fault(403, body => '{"message":"Access denied"}', skip => 10);
