@@ -77,9 +77,14 @@ function about_param(e, p,    text) {
 	return text
 }
 
-function listed(text) {
-	gsub(/ +/, "`, `", text)
-	return "`" text "`"
+# "ACTIVE=START PAUSED" as "`ACTIVE` (sent as `START`), `PAUSED`"
+function listed(text,    words, n, i, at, list) {
+	n = split(text, words, / +/)
+	for (i = 1; i <= n; i++) {
+		at = index(words[i], "=")
+		list = list (i > 1 ? ", " : "") (at ? "`" substr(words[i], 1, at - 1) "` (sent as `" substr(words[i], at + 1) "`)" : "`" words[i] "`")
+	}
+	return list
 }
 
 function range(low, high) {

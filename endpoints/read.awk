@@ -41,7 +41,7 @@
 #	or sent as WORD      a second spelling, tried when the first is refused
 #	as a list of one     it is sent as [it]
 #	N a request          of a list, as many elements at most; more requests are made of a longer one
-#	one of WORD WORD     of a text: others are refused before anything is sent
+#	one of WORD WORD     of a text: others are refused before anything is sent; WORD=SENT: what is sent for it
 #	LOW..HIGH            of a number: the same; also LOW.. and ..HIGH
 #	an array             of a jsonb, which else must be an object
 #	read by FUNCTION     of C: what a text is sent as; it throws for what can't be

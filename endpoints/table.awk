@@ -114,7 +114,7 @@ function print_param(e, p,    place) {
 	if (param_read[e, p] != "")
 		printf ", .read = %s", param_read[e, p]
 	if (param_values[e, p] != "")
-		printf ", .values = %s", words_array(param_values[e, p])
+		printf ", .words = %s", words_array(param_values[e, p])
 	if (param_low[e, p] param_high[e, p] != "")
 		printf ", .bounded = true, .low = %s, .high = %s", bound(param_low[e, p], "PG_INT64_MIN"), bound(param_high[e, p], "PG_INT64_MAX")
 	print "},"
@@ -122,11 +122,14 @@ function print_param(e, p,    place) {
 
 function bound(number, missing) { return number == "" ? missing : "INT64CONST(" number ")" }
 
-function words_array(text,    words, n, i, list) {
+# "ACTIVE=START PAUSED"
+function words_array(text,    words, n, i, at, list) {
 	n = split(text, words, / +/)
-	for (i = 1; i <= n; i++)
-		list = list quoted(words[i]) ", "
-	return "(const char *const[]){" list "NULL}"
+	for (i = 1; i <= n; i++) {
+		at = index(words[i], "=")
+		list = list "{" quoted(at ? substr(words[i], 1, at - 1) : words[i]) ", " quoted(substr(words[i], at + 1)) "}, "
+	}
+	return "(const SlWord[]){" list "{NULL}}"
 }
 
 # SL_TEXT, SL_TEXTS, SL_TEXT_AS_LIST

@@ -71,13 +71,13 @@ date_text(DateADT date)
 /* ---- what a parameter may be ---- */
 
 static char *
-listed(const char *const *values)
+listed(const SlWord *words)
 {
 	StringInfoData text;
 
 	initStringInfo(&text);
-	for (int i = 0; values[i] != NULL; i++)
-		appendStringInfo(&text, "%s%s", i > 0 ? ", " : "", values[i]);
+	for (; words->word != NULL; words++)
+		appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", words->word);
 	return text.data;
 }
 
@@ -96,12 +96,12 @@ static char *
 read_text(const SlArguments *arguments, const SlParam *param, Datum value)
 {
 	char *given = TextDatumGetCString(value);
-	bool  allowed = param->values == NULL;
 
-	for (int i = 0; param->values != NULL && param->values[i] != NULL; i++)
-		allowed = allowed || strcmp(param->values[i], given) == 0;
-	if (!allowed)
-		raise_not_allowed(arguments, param, given, psprintf("one of %s", listed(param->values)));
+	for (const SlWord *word = param->words; word != NULL && word->word != NULL; word++)
+		if (strcmp(word->word, given) == 0)
+			return pstrdup(word->sent);
+	if (param->words != NULL)
+		raise_not_allowed(arguments, param, given, psprintf("one of %s", listed(param->words)));
 	return param->read != NULL ? param->read(given) : given;
 }
 

@@ -45,6 +45,13 @@ typedef enum SlParamType
 	SL_TEXT_AS_LIST
 } SlParamType;
 
+/* A word of ours, and what is sent for it. */
+typedef struct SlWord
+{
+	const char *word;
+	const char *sent;
+} SlWord;
+
 typedef struct SlParam
 {
 	const char *name; /* in SQL; the word that Smartlead uses when it is read back */
@@ -57,10 +64,10 @@ typedef struct SlParam
 	const char *alternative;  /* a second spelling, tried when the first one is refused */
 	int			max_elements; /* of a list, in one request; 0: any */
 	char *(*read)(const char *text); /* what a text is sent as; throws for what it can't be */
-	const char *const *values;		 /* that a text may have, ended by a NULL; or NULL: any */
-	bool			   bounded;		 /* a number is from low to high */
-	int64			   low;
-	int64			   high;
+	const SlWord *words;			 /* that a text may be, ended by a NULL; or NULL: any */
+	bool		  bounded;			 /* a number is from low to high */
+	int64		  low;
+	int64		  high;
 } SlParam;
 
 typedef enum SlKind

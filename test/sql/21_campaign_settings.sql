@@ -5,6 +5,15 @@
 CREATE FUNCTION sent() RETURNS TABLE (path text, query text, body text) LANGUAGE sql AS $$
 	SELECT r->>'path', nullif(r->>'query', ''), r->>'body' FROM (SELECT smartlead_request('GET', '/_sandbox/log')->-1) AS log (r) $$;
 
+-- Words as they are read back, or as they are sent.
+SELECT smartlead_set_campaign_status(551900, 'ACTIVE');
+SELECT * FROM sent();
+SELECT status FROM smartlead_get_campaign(551900);
+SELECT smartlead_set_campaign_status(551900, 'PAUSED');
+SELECT status FROM smartlead_get_campaign(551900);
+SELECT smartlead_set_campaign_status(551900, 'GO');
+SELECT smartlead_set_campaign_status(551900, NULL);
+
 -- Numbers in lists, words of Smartlead's own, times.
 SELECT smartlead_set_campaign_schedule(551900, 'Europe/Berlin', '{1,2,5}', '09:00', '17:30', 7, 50, '2026-12-01 08:00+00');
 SELECT * FROM sent();
@@ -14,7 +23,7 @@ SELECT smartlead_set_campaign_schedule(551900, 'Europe/Berlin', '{1}', '09:00', 
 SELECT smartlead_set_campaign_schedule(551900, NULL, '{1}', '09:00', '17:30', 3, 50);
 
 -- Objects in the body; nothing is sent that isn't given.
-SELECT smartlead_update_campaign_settings(551900, follow_up_percentage => 40, track_settings => '{DONT_TRACK_LINK_CLICK}', ignore_ooo_as_reply => true, reactivate_ooo_with_delay => 3);
+SELECT smartlead_update_campaign_settings(551900, follow_up_percentage => 40, track_settings => '{DONT_LINK_CLICK,DONT_TRACK_EMAIL_OPEN}', ignore_ooo_as_reply => true, reactivate_ooo_with_delay => 3);
 SELECT * FROM sent();
 SELECT smartlead_update_campaign_settings(551900, name => 'Renamed');
 SELECT * FROM sent();
@@ -36,6 +45,9 @@ SELECT id, start_date, end_date, sent_count, reply_count, open_count, extra FROM
 SELECT * FROM sent();
 RESET datestyle;
 SELECT * FROM smartlead_get_campaign_analytics_by_date(549768, '2026-03-01', 'infinity');
+
+SELECT * FROM smartlead_list_lead_campaigns(3499513771) ORDER BY id;
+SELECT count(*) FROM smartlead_list_lead_campaigns(1);
 
 -- Numbers digit by digit.
 SELECT smartlead_update_lead_revenue(2433664091, 1234.50);
