@@ -200,7 +200,8 @@ sql -c 'ALTER SYSTEM SET max_connections = 300' -c "ALTER SYSTEM SET shared_buff
 	-c "ALTER SYSTEM SET checkpoint_timeout = '1h'"
 stop_cluster "$stage"
 start_cluster "$stage"
-sql -c 'CREATE TABLE inserted (LIKE smartlead_events INCLUDING ALL)'
+sql -c 'SELECT smartlead_create_events()' -c 'CREATE TABLE inserted (LIKE smartlead_events INCLUDING ALL, UNIQUE (fingerprint))' \
+	-c 'ALTER TABLE inserted ALTER id ADD GENERATED ALWAYS AS IDENTITY'
 sql -c 'CREATE SEQUENCE numbers CACHE 100'
 # With a space behind each colon, which pgbench takes for a variable otherwise. What is unique grows, as it does
 # with events.

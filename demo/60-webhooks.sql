@@ -13,11 +13,11 @@ BEGIN
 	INSERT INTO crm.hot_leads VALUES (NEW.lead_email, NEW.reply_text, NEW.event_at);
 	RETURN NEW;
 END $$;
+
+-- One call: the table is made, a token too, and the webhook registered at Smartlead.
+SELECT smartlead_subscribe(549768) AS webhook \gset
 CREATE TRIGGER note_reply AFTER INSERT ON smartlead_events
 	FOR EACH ROW WHEN (NEW.kind = 'EMAIL_REPLY') EXECUTE FUNCTION crm.note_reply();
-
--- One call: a token is made, and the webhook registered at Smartlead.
-SELECT smartlead_subscribe(549768) AS webhook \gset
 
 -- Now things happen at Smartlead: real requests over HTTP to the receiver.
 SELECT smartlead_request('POST', '/_sandbox/emit', body => jsonb_build_object(

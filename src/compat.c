@@ -8,15 +8,10 @@
 
 #include <openssl/evp.h>
 
-#include "executor/executor.h"
-#include "executor/nodeModifyTable.h"
 #include "utils/datetime.h"
-#include "utils/rel.h"
 #include "utils/timestamp.h"
 
-#if PG_VERSION_NUM >= 160000
-#include "parser/parse_relation.h"
-#else
+#if PG_VERSION_NUM < 160000
 #include "utils/tuplestore.h"
 #endif
 #if PG_VERSION_NUM >= 150000
@@ -82,76 +77,6 @@ sl_parse_timestamptz(const char *text, TimestampTz *result)
 		!decode_timestamp(text, &tm, &fsec, &zone))
 		return false;
 	return tm2timestamp(&tm, fsec, &zone, result) == 0;
-}
-
-void
-sl_init_range_table(EState *estate, Relation relation)
-{
-	RangeTblEntry *entry = makeNode(RangeTblEntry);
-#if PG_VERSION_NUM >= 160000
-	List *privileges = NIL;
-#endif
-
-	entry->rtekind = RTE_RELATION;
-	entry->relid = RelationGetRelid(relation);
-	entry->relkind = relation->rd_rel->relkind;
-	entry->rellockmode = RowExclusiveLock;
-#if PG_VERSION_NUM >= 160000
-	addRTEPermissionInfo(&privileges, entry);
-#endif
-#if PG_VERSION_NUM >= 180000
-	ExecInitRangeTable(estate, list_make1(entry), privileges, bms_make_singleton(1));
-#elif PG_VERSION_NUM >= 160000
-	ExecInitRangeTable(estate, list_make1(entry), privileges);
-#else
-	ExecInitRangeTable(estate, list_make1(entry));
-#endif
-}
-
-void
-sl_open_target(EState *estate, ResultRelInfo *target)
-{
-#if PG_VERSION_NUM >= 140000
-	estate->es_opened_result_relations = list_make1(target);
-#else
-	estate->es_result_relations = target;
-	estate->es_num_result_relations = 1;
-	estate->es_result_relation_info = target;
-#endif
-	ExecOpenIndices(target, false);
-}
-
-void
-sl_close_target(EState *estate, ResultRelInfo *target)
-{
-#if PG_VERSION_NUM >= 140000
-	ExecCloseResultRelations(estate);
-#else
-	ExecCloseIndices(target);
-	ExecCleanUpTriggerState(estate);
-#endif
-}
-
-void
-sl_compute_generated(ResultRelInfo *target, EState *estate, TupleTableSlot *slot)
-{
-#if PG_VERSION_NUM >= 140000
-	ExecComputeStoredGenerated(target, estate, slot, CMD_INSERT);
-#else
-	ExecComputeStoredGenerated(estate, slot, CMD_INSERT);
-#endif
-}
-
-List *
-sl_insert_index_entries(ResultRelInfo *target, EState *estate, TupleTableSlot *slot)
-{
-#if PG_VERSION_NUM >= 160000
-	return ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL, false);
-#elif PG_VERSION_NUM >= 140000
-	return ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL);
-#else
-	return ExecInsertIndexTuples(slot, estate, false, NULL, NIL);
-#endif
 }
 
 bool

@@ -99,22 +99,6 @@ extern void sl_init_materialized_srf(FunctionCallInfo fcinfo);
 #define sl_int64_numeric(i) DatumGetNumeric(DirectFunctionCall1(int8_numeric, Int64GetDatum(i)))
 #endif
 
-struct EState;
-struct List;
-struct ResultRelInfo;
-struct TupleTableSlot;
-
-/* Makes a relation the only one in the range table (16: privileges are apart; 18: so is pruning). */
-extern void sl_init_range_table(struct EState *estate, Relation relation);
-
-/* 14: the target of an insertion is an argument; before, it is in the state. */
-extern void			sl_open_target(struct EState *estate, struct ResultRelInfo *target);
-extern void			sl_close_target(struct EState *estate, struct ResultRelInfo *target);
-extern void			sl_compute_generated(struct ResultRelInfo *target, struct EState *estate,
-										 struct TupleTableSlot *slot);
-extern struct List *sl_insert_index_entries(struct ResultRelInfo *target, struct EState *estate,
-											struct TupleTableSlot *slot);
-
 /* A random number from 0 up to 1, for jitter alone (15: another generator). */
 extern double sl_random_fraction(void);
 

@@ -1,16 +1,20 @@
 
 -- Events: what webhooks bring
 
-CREATE TABLE @extschema@.smartlead_events (
-	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-	received_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-	connection text NOT NULL,
+/*
+ * What the receiver makes of an event. The table of events is the user's own, made of this type by
+ * smartlead_create_events() or by hand: CREATE TABLE smartlead_events (LIKE smartlead_event INCLUDING COMMENTS).
+ */
+CREATE TYPE @extschema@.smartlead_event AS (
+	id bigint,
+	received_at timestamptz,
+	connection text,
 	webhook bigint,
 	request_id text COLLATE "C",
-	fingerprint uuid NOT NULL,
+	fingerprint uuid,
 	event_type text,
 	kind text,
-	event_at timestamptz NOT NULL,
+	event_at timestamptz,
 	campaign_id bigint,
 	campaign_name text,
 	client_id bigint,
@@ -28,45 +32,64 @@ CREATE TABLE @extschema@.smartlead_events (
 	category text,
 	category_id bigint,
 	reply_text text,
-	payload jsonb NOT NULL
+	payload jsonb
 );
 
-CREATE UNIQUE INDEX smartlead_events_fingerprint ON @extschema@.smartlead_events (fingerprint);
--- For changes of state that hold no time: which one was the last?
-CREATE INDEX smartlead_events_status ON @extschema@.smartlead_events (campaign_id, id)
-	WHERE kind = 'CAMPAIGN_STATUS_CHANGED';
-CREATE INDEX smartlead_events_category ON @extschema@.smartlead_events (lead_email, id)
-	WHERE kind = 'LEAD_CATEGORY_UPDATED';
+COMMENT ON TYPE @extschema@.smartlead_event IS 'an event that a webhook has told: the columns of smartlead_events';
+COMMENT ON COLUMN @extschema@.smartlead_event.id IS 'Drawn before the commit, with gaps: a lower one may appear after a higher one, see smartlead_new_events(); order by event_at for the order in which things happened.';
+COMMENT ON COLUMN @extschema@.smartlead_event.received_at IS 'When the request arrived.';
+COMMENT ON COLUMN @extschema@.smartlead_event.connection IS 'The connection (foreign server) whose webhook it was.';
+COMMENT ON COLUMN @extschema@.smartlead_event.webhook IS 'The row in smartlead_webhooks.';
+COMMENT ON COLUMN @extschema@.smartlead_event.request_id IS 'The header X-Request-Id, if there was one. It doesn''t tell events apart: see fingerprint.';
+COMMENT ON COLUMN @extschema@.smartlead_event.fingerprint IS 'What identifies the event: a repeated delivery has the same one, and adds no row.';
+COMMENT ON COLUMN @extschema@.smartlead_event.event_type IS 'The type as the payload spells it; NULL if it tells none.';
+COMMENT ON COLUMN @extschema@.smartlead_event.kind IS 'The type in the spelling that subscriptions use (EMAIL_REPLY for EMAIL_REPLIED); an unknown type in capitals.';
+COMMENT ON COLUMN @extschema@.smartlead_event.event_at IS 'When it happened, says the payload (of a bounce, the bounce''s own time); else received_at.';
+COMMENT ON COLUMN @extschema@.smartlead_event.campaign_id IS 'The campaign, where the payload names one.';
+COMMENT ON COLUMN @extschema@.smartlead_event.campaign_name IS 'The campaign''s name at that time.';
+COMMENT ON COLUMN @extschema@.smartlead_event.client_id IS 'The client (sub-account) of the campaign.';
+COMMENT ON COLUMN @extschema@.smartlead_event.lead_id IS 'The lead''s id. Some types of event don''t tell it: see lead_email.';
+COMMENT ON COLUMN @extschema@.smartlead_event.lead_map_id IS 'The lead''s id within the campaign, also from app_url.';
+COMMENT ON COLUMN @extschema@.smartlead_event.lead_email IS 'The lead''s address. In a reply, that is the lead who was written to, whoever has answered.';
+COMMENT ON COLUMN @extschema@.smartlead_event.lead_name IS 'The lead''s name.';
+COMMENT ON COLUMN @extschema@.smartlead_event.from_email IS 'The sending mailbox; of an untracked reply its sender, of a lost mailbox that one.';
+COMMENT ON COLUMN @extschema@.smartlead_event.to_email IS 'As the payload says; in a reply it may be an alias or a mailbox of one''s own.';
+COMMENT ON COLUMN @extschema@.smartlead_event.sequence_number IS 'The step of the campaign''s sequence.';
+COMMENT ON COLUMN @extschema@.smartlead_event.subject IS 'The e-mail''s subject.';
+COMMENT ON COLUMN @extschema@.smartlead_event.message_id IS 'The Message-ID of the event''s own e-mail: of the reply, of the bounce, else of what was sent.';
+COMMENT ON COLUMN @extschema@.smartlead_event.stats_id IS 'What sent, open, click and reply of one e-mail have in common.';
+COMMENT ON COLUMN @extschema@.smartlead_event.link IS 'The link that was clicked, the first if there are several.';
+COMMENT ON COLUMN @extschema@.smartlead_event.category IS 'The lead''s category: after a change the new one.';
+COMMENT ON COLUMN @extschema@.smartlead_event.category_id IS 'The id of that category.';
+COMMENT ON COLUMN @extschema@.smartlead_event.reply_text IS 'What the reply says, as plain text where the payload has that.';
+COMMENT ON COLUMN @extschema@.smartlead_event.payload IS 'All that was sent, without webhook_url and secret_key.';
 
-COMMENT ON TABLE @extschema@.smartlead_events IS
-'Every event that Smartlead''s webhooks have told, once. Row triggers on this table run in the receiver as the role that subscribed.';
-COMMENT ON COLUMN @extschema@.smartlead_events.id IS 'Drawn before the commit, with gaps: a lower one may appear after a higher one, see smartlead_new_events(); order by event_at for the order in which things happened.';
-COMMENT ON COLUMN @extschema@.smartlead_events.received_at IS 'When the request arrived.';
-COMMENT ON COLUMN @extschema@.smartlead_events.connection IS 'The connection (foreign server) whose webhook it was.';
-COMMENT ON COLUMN @extschema@.smartlead_events.webhook IS 'The row in smartlead_webhooks.';
-COMMENT ON COLUMN @extschema@.smartlead_events.request_id IS 'The header X-Request-Id, if there was one. It doesn''t tell events apart: see fingerprint.';
-COMMENT ON COLUMN @extschema@.smartlead_events.fingerprint IS 'What identifies the event: a repeated delivery has the same one, and adds no row.';
-COMMENT ON COLUMN @extschema@.smartlead_events.event_type IS 'The type as the payload spells it; NULL if it tells none.';
-COMMENT ON COLUMN @extschema@.smartlead_events.kind IS 'The type in the spelling that subscriptions use (EMAIL_REPLY for EMAIL_REPLIED); an unknown type in capitals.';
-COMMENT ON COLUMN @extschema@.smartlead_events.event_at IS 'When it happened, says the payload (of a bounce, the bounce''s own time); else received_at.';
-COMMENT ON COLUMN @extschema@.smartlead_events.campaign_id IS 'The campaign, where the payload names one.';
-COMMENT ON COLUMN @extschema@.smartlead_events.campaign_name IS 'The campaign''s name at that time.';
-COMMENT ON COLUMN @extschema@.smartlead_events.client_id IS 'The client (sub-account) of the campaign.';
-COMMENT ON COLUMN @extschema@.smartlead_events.lead_id IS 'The lead''s id. Some types of event don''t tell it: see lead_email.';
-COMMENT ON COLUMN @extschema@.smartlead_events.lead_map_id IS 'The lead''s id within the campaign, also from app_url.';
-COMMENT ON COLUMN @extschema@.smartlead_events.lead_email IS 'The lead''s address. In a reply, that is the lead who was written to, whoever has answered.';
-COMMENT ON COLUMN @extschema@.smartlead_events.lead_name IS 'The lead''s name.';
-COMMENT ON COLUMN @extschema@.smartlead_events.from_email IS 'The sending mailbox; of an untracked reply its sender, of a lost mailbox that one.';
-COMMENT ON COLUMN @extschema@.smartlead_events.to_email IS 'As the payload says; in a reply it may be an alias or a mailbox of one''s own.';
-COMMENT ON COLUMN @extschema@.smartlead_events.sequence_number IS 'The step of the campaign''s sequence.';
-COMMENT ON COLUMN @extschema@.smartlead_events.subject IS 'The e-mail''s subject.';
-COMMENT ON COLUMN @extschema@.smartlead_events.message_id IS 'The Message-ID of the event''s own e-mail: of the reply, of the bounce, else of what was sent.';
-COMMENT ON COLUMN @extschema@.smartlead_events.stats_id IS 'What sent, open, click and reply of one e-mail have in common.';
-COMMENT ON COLUMN @extschema@.smartlead_events.link IS 'The link that was clicked, the first if there are several.';
-COMMENT ON COLUMN @extschema@.smartlead_events.category IS 'The lead''s category: after a change the new one.';
-COMMENT ON COLUMN @extschema@.smartlead_events.category_id IS 'The id of that category.';
-COMMENT ON COLUMN @extschema@.smartlead_events.reply_text IS 'What the reply says, as plain text where the payload has that.';
-COMMENT ON COLUMN @extschema@.smartlead_events.payload IS 'All that was sent, without webhook_url and secret_key.';
+CREATE SEQUENCE @extschema@.smartlead_event_id_seq;
+
+COMMENT ON SEQUENCE @extschema@.smartlead_event_id_seq IS 'The ids of events.';
+
+/* What identifies events, for as long as a delivery may be repeated. Events told by their content have a subject. */
+CREATE TABLE @extschema@.smartlead_event_keys (
+	fingerprint uuid PRIMARY KEY,
+	event_id bigint NOT NULL,
+	received_at timestamptz NOT NULL,
+	subject uuid,
+	content uuid,
+	request_id text COLLATE "C",
+	CHECK ((subject IS NULL) OPERATOR(pg_catalog.=) (content IS NULL))
+);
+
+CREATE INDEX smartlead_event_keys_received_at ON @extschema@.smartlead_event_keys (received_at);
+CREATE INDEX smartlead_event_keys_subject ON @extschema@.smartlead_event_keys (subject, event_id) WHERE subject IS NOT NULL;
+
+COMMENT ON TABLE @extschema@.smartlead_event_keys IS
+'What identifies the events of the last days (smartlead.event_key_retention): a delivery with the same key is a repetition.';
+COMMENT ON COLUMN @extschema@.smartlead_event_keys.fingerprint IS 'As in smartlead_events.';
+COMMENT ON COLUMN @extschema@.smartlead_event_keys.event_id IS 'The event''s id in smartlead_events, unless a trigger has dropped it.';
+COMMENT ON COLUMN @extschema@.smartlead_event_keys.received_at IS 'When the request arrived.';
+COMMENT ON COLUMN @extschema@.smartlead_event_keys.subject IS 'Of an event that is told by its content alone: what it is a change of, or the same as content.';
+COMMENT ON COLUMN @extschema@.smartlead_event_keys.content IS 'Of such an event: the fingerprint of all that it says.';
+COMMENT ON COLUMN @extschema@.smartlead_event_keys.request_id IS 'Of such an event: the header X-Request-Id, if there was one.';
 
 CREATE TABLE @extschema@.smartlead_failed_events (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -156,39 +179,105 @@ CREATE TRIGGER smartlead_content_changed
 	AFTER UPDATE OR DELETE OR TRUNCATE ON @extschema@.smartlead_webhooks
 	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.smartlead_content_changed();
 
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_events', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_event_keys', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_failed_events', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_webhooks', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_webhook_tokens', '');
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_events_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_failed_events_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.smartlead_webhooks_id_seq', '');
 
-/*
- * Who reads events: the connections are looked up once for a query. The receiver inserts whatever
- * these policies say; who inserts by hand needs the same right.
- */
-ALTER TABLE @extschema@.smartlead_events ENABLE ROW LEVEL SECURITY;
+/* Who reads failed events: the connections are looked up once for a query. */
 ALTER TABLE @extschema@.smartlead_failed_events ENABLE ROW LEVEL SECURITY;
-CREATE POLICY usable_connections ON @extschema@.smartlead_events
-	USING (connection OPERATOR(pg_catalog.=) ANY (ARRAY(
-		SELECT s.srvname::pg_catalog.text
-		  FROM pg_catalog.pg_foreign_server s
-		  JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid OPERATOR(pg_catalog.=) s.srvfdw
-		 WHERE w.fdwname OPERATOR(pg_catalog.=) 'smartlead' AND pg_catalog.has_server_privilege(s.oid, 'USAGE'))));
 CREATE POLICY usable_connections ON @extschema@.smartlead_failed_events
 	USING (connection OPERATOR(pg_catalog.=) ANY (ARRAY(
 		SELECT s.srvname::pg_catalog.text
 		  FROM pg_catalog.pg_foreign_server s
 		  JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid OPERATOR(pg_catalog.=) s.srvfdw
 		 WHERE w.fdwname OPERATOR(pg_catalog.=) 'smartlead' AND pg_catalog.has_server_privilege(s.oid, 'USAGE'))));
-CREATE POLICY administrators ON @extschema@.smartlead_events TO smartlead_admin USING (true);
+-- It holds the role smartlead_admin itself, whatever its name is later (src/role/role.c).
 CREATE POLICY administrators ON @extschema@.smartlead_failed_events TO smartlead_admin USING (true);
 
-COMMENT ON POLICY usable_connections ON @extschema@.smartlead_events IS 'events of the connections on which the user has USAGE';
 COMMENT ON POLICY usable_connections ON @extschema@.smartlead_failed_events IS 'events of the connections on which the user has USAGE';
-COMMENT ON POLICY administrators ON @extschema@.smartlead_events IS 'members of smartlead_admin see all';
 COMMENT ON POLICY administrators ON @extschema@.smartlead_failed_events IS 'members of smartlead_admin see all';
+
+-- The table of events
+
+CREATE FUNCTION @extschema@.smartlead_check_events()
+RETURNS regclass
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.smartlead_check_events() IS
+'The table of events. Raises when there is none, and tells what keeps the receiver from writing into what is in its place.';
+
+-- It belongs to smartlead_admin and depends on nothing of the extension's, so that it outlives DROP EXTENSION.
+CREATE FUNCTION @extschema@.smartlead_create_events(partitioned boolean DEFAULT false)
+RETURNS regclass
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	admin name;
+	reader name;
+	last bigint;
+BEGIN
+	-- Two at once: the one waits for the other, and finds what that has made.
+	LOCK TABLE @extschema@.smartlead_event_keys IN SHARE UPDATE EXCLUSIVE MODE;
+	IF to_regclass('@extschema@.smartlead_events') IS NOT NULL THEN
+		PERFORM @extschema@.smartlead_check_events();
+		-- Ids go on above those of before this extension. Receivers lock the table before they draw some.
+		SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO last FROM @extschema@.smartlead_event_id_seq s;
+		IF (SELECT max(e.id) FROM @extschema@.smartlead_events e) > last THEN
+			LOCK TABLE @extschema@.smartlead_events IN SHARE ROW EXCLUSIVE MODE;
+			PERFORM setval('@extschema@.smartlead_event_id_seq', greatest((SELECT max(e.id) FROM @extschema@.smartlead_events e), s.last_value))
+			   FROM @extschema@.smartlead_event_id_seq s;
+		END IF;
+		RETURN '@extschema@.smartlead_events'::regclass;
+	END IF;
+	SELECT r.rolname INTO admin FROM pg_policy p JOIN pg_roles r ON r.oid = p.polroles[1]
+	 WHERE p.polrelid = '@extschema@.smartlead_failed_events'::regclass AND p.polname = 'administrators';
+	IF admin IS NULL THEN
+		RAISE EXCEPTION 'role smartlead_admin does not exist' USING ERRCODE = 'undefined_object';
+	END IF;
+	EXECUTE format('CREATE TABLE @extschema@.smartlead_events (LIKE @extschema@.smartlead_event INCLUDING COMMENTS, PRIMARY KEY (%s)) %s',
+		CASE WHEN partitioned THEN 'id, received_at' ELSE 'id' END,
+		-- Rows are only added: they are frozen early, and statistics follow though the table is large.
+		CASE WHEN partitioned THEN 'PARTITION BY RANGE (received_at)'
+		     ELSE 'WITH (autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,'
+		          ' autovacuum_freeze_min_age = 0, autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.02)' END);
+	ALTER TABLE @extschema@.smartlead_events
+		ALTER received_at SET DEFAULT now(),
+		ALTER received_at SET NOT NULL,
+		ALTER connection SET NOT NULL,
+		ALTER fingerprint SET NOT NULL,
+		ALTER event_at SET NOT NULL,
+		ALTER payload SET NOT NULL;
+	COMMENT ON TABLE @extschema@.smartlead_events IS
+	'Every event that Smartlead''s webhooks have told, once. Triggers on this table run in the receiver as the role that subscribed.';
+	-- The connections are looked up once for a query.
+	ALTER TABLE @extschema@.smartlead_events ENABLE ROW LEVEL SECURITY;
+	CREATE POLICY usable_connections ON @extschema@.smartlead_events
+		USING (connection OPERATOR(pg_catalog.=) ANY (ARRAY(
+			SELECT s.srvname::pg_catalog.text
+			  FROM pg_catalog.pg_foreign_server s
+			  JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid OPERATOR(pg_catalog.=) s.srvfdw
+			 WHERE w.fdwname OPERATOR(pg_catalog.=) 'smartlead' AND pg_catalog.has_server_privilege(s.oid, 'USAGE'))));
+	EXECUTE format('CREATE POLICY administrators ON @extschema@.smartlead_events TO %I USING (true)', admin);
+	COMMENT ON POLICY usable_connections ON @extschema@.smartlead_events IS 'events of the connections on which the user has USAGE';
+	COMMENT ON POLICY administrators ON @extschema@.smartlead_events IS 'members of smartlead_admin see all';
+	EXECUTE format('ALTER TABLE @extschema@.smartlead_events OWNER TO %I', admin);
+	REVOKE ALL ON @extschema@.smartlead_events FROM PUBLIC;
+	-- Who may read what the sequence has come to may read events: smartlead_user, whatever its name is by now.
+	FOR reader IN SELECT r.rolname FROM pg_class c, aclexplode(c.relacl) a JOIN pg_roles r ON r.oid = a.grantee
+	               WHERE c.oid = '@extschema@.smartlead_event_id_seq'::regclass AND a.grantee <> c.relowner
+	                 AND a.privilege_type = 'SELECT'
+	LOOP
+		EXECUTE format('GRANT SELECT ON @extschema@.smartlead_events TO %I', reader);
+	END LOOP;
+	RETURN '@extschema@.smartlead_events'::regclass;
+END $$;
+
+COMMENT ON FUNCTION @extschema@.smartlead_create_events(boolean) IS
+'Makes the table smartlead_events, or one that is partitioned by range of received_at and has no partitions yet. It is no part of the extension. One that is there already is taken if events can be written into it; else what is wrong is raised. smartlead_subscribe() and smartlead_webhook_url() call it.';
 
 -- Webhooks
 
@@ -266,46 +355,32 @@ AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.smartlead_event_key(jsonb, text) IS
 'What would identify the events in a payload or body: a row for each, with its fingerprint and what that is made of. told_by: the time, the Message-ID (message), or only all that it says (content), of which later occurrences get other fingerprints.';
 
--- Reading on. Ids are drawn before the commit, so a lower one may appear after a higher one. Whoever inserts
--- holds a lock on the table; the receivers' insertions tell besides, by a lock of their own, what their first id is
--- (insert.c). What began after the sequence was looked at draws higher ids. The rows are read by a later
--- snapshot than the locks, so what has ended by then is seen.
+-- Reading on: see src/webhook/ids.c. The rows are read by a later snapshot than the locks, so what has ended by then is seen.
 CREATE FUNCTION @extschema@.smartlead_new_events(after bigint, max_rows bigint DEFAULT NULL)
-RETURNS SETOF @extschema@.smartlead_events
+RETURNS SETOF @extschema@.smartlead_event
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
 DECLARE
 	last bigint;
 	complete bigint;
-	unknown boolean := true;
 BEGIN
 	IF pg_is_in_recovery() OR current_setting('transaction_isolation') <> 'read committed' THEN
 		RAISE EXCEPTION 'smartlead_new_events() works on a primary, and in READ COMMITTED transactions only'
 			USING ERRCODE = 'feature_not_supported',
 				HINT = 'Elsewhere nobody can tell whether an event with a lower id is still to come.';
 	END IF;
-	FOR try IN 1 .. 20 LOOP
-		SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO last FROM @extschema@.smartlead_events_id_seq s;
-		WITH locks AS MATERIALIZED (
-				SELECT * FROM pg_locks
-				 WHERE granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())),
-			marks AS (
-				SELECT virtualtransaction, min((classid::bigint << 32) | objid::bigint) AS first_id
-				  FROM locks
-				 WHERE locktype = 'userlock' AND objsubid = 8700
-				 GROUP BY virtualtransaction)
-		SELECT least(last, min(m.first_id) - 1), coalesce(bool_or(m.first_id IS NULL), false)
-		  INTO complete, unknown
-		  FROM locks l LEFT JOIN marks m USING (virtualtransaction)
-		 WHERE l.locktype = 'relation' AND l.relation = '@extschema@.smartlead_events'::regclass
-		   AND l.mode = 'RowExclusiveLock' AND l.pid IS DISTINCT FROM pg_backend_pid();
-		EXIT WHEN NOT unknown;
-		PERFORM pg_sleep(0.005);
-	END LOOP;
-	IF unknown THEN
-		RETURN;
-	END IF;
-	RETURN QUERY SELECT * FROM @extschema@.smartlead_events e
+	PERFORM @extschema@.smartlead_check_events();
+	SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO last FROM @extschema@.smartlead_event_id_seq s;
+	SELECT least(last, min((l.classid::bigint << 32) | l.objid::bigint)) INTO complete
+	  FROM pg_locks l
+	 WHERE l.locktype = 'userlock' AND l.objsubid = 8700 AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
+	   AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+	RETURN QUERY
+		SELECT e.id, e.received_at, e.connection, e.webhook, e.request_id, e.fingerprint, e.event_type, e.kind, e.event_at, e.campaign_id,
+		       e.campaign_name, e.client_id, e.lead_id, e.lead_map_id, e.lead_email, e.lead_name, e.from_email, e.to_email, e.sequence_number,
+		       e.subject, e.message_id, e.stats_id, e.link, e.category, e.category_id, e.reply_text, e.payload
+		  FROM @extschema@.smartlead_events e
 		 WHERE e.id > coalesce(after, 0) AND e.id <= complete ORDER BY e.id LIMIT max_rows;
 END $$;
 
@@ -438,18 +513,17 @@ AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION @extschema@.smartlead_stat_receiver_reset() IS
 'Sets the counters of this database''s receivers to zero.';
 
-REVOKE ALL ON @extschema@.smartlead_events, @extschema@.smartlead_failed_events,
+REVOKE ALL ON @extschema@.smartlead_event_keys, @extschema@.smartlead_failed_events,
 	@extschema@.smartlead_webhooks, @extschema@.smartlead_webhook_tokens,
 	@extschema@.smartlead_workers, @extschema@.smartlead_stat_receiver FROM PUBLIC;
-GRANT SELECT ON @extschema@.smartlead_events, @extschema@.smartlead_workers,
-	@extschema@.smartlead_stat_receiver TO smartlead_user;
--- The receiver inserts as the role that subscribed, which is therefore a member of smartlead_admin.
-GRANT SELECT, INSERT, DELETE, TRIGGER ON @extschema@.smartlead_events TO smartlead_admin;
+GRANT SELECT ON @extschema@.smartlead_workers, @extschema@.smartlead_stat_receiver TO smartlead_user;
 GRANT SELECT, DELETE ON @extschema@.smartlead_failed_events TO smartlead_admin;
 GRANT SELECT (id, subscriber, connection, level, campaign_id, client_id, name, event_types,
 	categories, filtered, remote_id, signature_required, created_at, ended_at)
 	ON @extschema@.smartlead_webhooks TO smartlead_admin;
 REVOKE ALL ON FUNCTION
+	@extschema@.smartlead_check_events(),
+	@extschema@.smartlead_create_events(boolean),
 	@extschema@.smartlead_webhook_url(name),
 	@extschema@.smartlead_subscribe(bigint, text[], text[], bigint, text, text, name),
 	@extschema@.smartlead_rotate_webhook(bigint, interval),
@@ -464,13 +538,15 @@ REVOKE ALL ON FUNCTION
 	@extschema@.smartlead_worker_slots(),
 	@extschema@.smartlead_receiver_counters(),
 	@extschema@.smartlead_stat_receiver_reset() FROM PUBLIC;
-GRANT SELECT ON SEQUENCE @extschema@.smartlead_events_id_seq TO smartlead_user;
+GRANT SELECT ON SEQUENCE @extschema@.smartlead_event_id_seq TO smartlead_user;
 GRANT EXECUTE ON FUNCTION
+	@extschema@.smartlead_check_events(),
 	@extschema@.smartlead_event_key(jsonb, text),
 	@extschema@.smartlead_new_events(bigint, bigint),
 	@extschema@.smartlead_worker_slots(),
 	@extschema@.smartlead_receiver_counters() TO smartlead_user;
 GRANT EXECUTE ON FUNCTION
+	@extschema@.smartlead_create_events(boolean),
 	@extschema@.smartlead_webhook_url(name),
 	@extschema@.smartlead_subscribe(bigint, text[], text[], bigint, text, text, name),
 	@extschema@.smartlead_rotate_webhook(bigint, interval),

@@ -104,23 +104,11 @@ $$ LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 COMMENT ON FUNCTION @extschema@.smartlead_list_automations() IS
 'the automations that the current user may see, and what became of their jobs that are still kept';
 
-CREATE FUNCTION @extschema@.smartlead_run_automations()
-RETURNS trigger
-AS 'MODULE_PATHNAME' LANGUAGE C;
-
-COMMENT ON FUNCTION @extschema@.smartlead_run_automations() IS
-'enqueues what the automations want for a new event';
-
-CREATE TRIGGER smartlead_run_automations
-	AFTER INSERT ON @extschema@.smartlead_events
-	FOR EACH ROW EXECUTE FUNCTION @extschema@.smartlead_run_automations();
-
 REVOKE ALL ON @extschema@.smartlead_automations FROM PUBLIC;
 REVOKE ALL ON FUNCTION
 	@extschema@.smartlead_automate(text, text, jsonb, jsonpath, integer, name),
 	@extschema@.smartlead_drop_automation(bigint),
-	@extschema@.smartlead_list_automations(),
-	@extschema@.smartlead_run_automations() FROM PUBLIC;
+	@extschema@.smartlead_list_automations() FROM PUBLIC;
 GRANT SELECT, DELETE ON @extschema@.smartlead_automations TO smartlead_admin;
 GRANT EXECUTE ON FUNCTION
 	@extschema@.smartlead_automate(text, text, jsonb, jsonpath, integer, name),

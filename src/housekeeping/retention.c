@@ -51,6 +51,8 @@ typedef struct Removal
 static const Removal removals[] = {
 	{"smartlead_events", "id", INT8OID, "received_at", &sl_event_retention, 500, true},
 	{"smartlead_failed_events", "id", INT8OID, "received_at", &sl_event_retention, 500, true},
+	{"smartlead_event_keys", "received_at", TIMESTAMPTZOID, "received_at", &sl_event_key_retention,
+	 2000, false},
 };
 
 /* How far one of them has come. Positions are values of the column that gives the order. */

@@ -3,29 +3,29 @@
  *		Writes a job's row in the caller's transaction, after checking everything that can be checked
  *		without asking Smartlead.
  *
- * The row goes into the table past privileges and row security: users have none on the table, so that
- * nobody can enqueue what was not checked here, or as somebody else.
+ * The row is written as the table's owner: users have no such privilege, so that nobody can enqueue
+ * what was not checked here, or as somebody else.
  *
  * Copyright (c) 2026, the smartlead authors
  */
 #include "smartlead.h"
 
-#include "access/table.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
+#include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "api/arguments.h"
 #include "api/endpoints.h"
 #include "connection/connection.h"
+#include "events/events.h"
 #include "queue/automation.h"
 #include "queue/join.h"
+#include "queue/owner.h"
 #include "queue/queue.h"
 #include "queue/rights.h"
-#include "table/insertion.h"
 
 #define PRIORITY_URGENT 3
 #define PRIORITY_DEFAULT 5
@@ -136,14 +136,14 @@ StaticAssertDecl(lengthof(column_types) == SL_JOB_RUN_AS_NAME, "each column has 
 typedef struct Row
 {
 	Datum values[SL_JOB_RUN_AS_NAME];
-	bool  nulls[SL_JOB_RUN_AS_NAME];
+	char  nulls[SL_JOB_RUN_AS_NAME];
 } Row;
 
 static void
 set(Row *row, SlQueueColumn column, Datum value)
 {
 	row->values[column - 1] = value;
-	row->nulls[column - 1] = false;
+	row->nulls[column - 1] = ' ';
 }
 
 static void
@@ -193,7 +193,7 @@ fill_row(Row *row, const SlNewJob *job, int64 id, const SlArguments *arguments,
 
 	namestrcpy(name, connection);
 	namestrcpy(role, role_name != NULL ? role_name : "-");
-	memset(row->nulls, true, sizeof(row->nulls));
+	memset(row->nulls, 'n', sizeof(row->nulls));
 	set(row, SL_JOB_ID, Int64GetDatum(id));
 	set_text(row, SL_JOB_STATE, job->failure != NULL ? "failed" : "ready");
 	set_text(row, SL_JOB_ACTION, job->action);
@@ -224,14 +224,38 @@ fill_row(Row *row, const SlNewJob *job, int64 id, const SlArguments *arguments,
 	}
 }
 
+/* INSERT INTO smartlead_queue with a parameter for each column that a new row is given. */
+static SPIPlanPtr
+insertion(const SlOwnerWork *work, Oid table)
+{
+	static SlPlan  plan;
+	Oid			   types[lengthof(column_types)];
+	StringInfoData columns, parameters;
+
+	if (sl_plan_is_ready(&plan))
+		return plan.plan;
+	initStringInfo(&columns);
+	initStringInfo(&parameters);
+	for (int i = 1; i <= lengthof(types); i++)
+	{
+		types[i - 1] = i == SL_JOB_RUN_AS ? get_atttype(table, i) : column_types[i - 1];
+		appendStringInfo(&columns, "%s%s", i == 1 ? "" : ", ",
+						 quote_identifier(get_attname(table, i, false)));
+		appendStringInfo(&parameters, "%s$%d", i == 1 ? "" : ", ", i);
+	}
+	sl_plan_make(&plan,
+				 psprintf("INSERT INTO %s." SL_QUEUE_TABLE " (%s) VALUES (%s)", work->schema,
+						  columns.data, parameters.data),
+				 lengthof(types), types);
+	return plan.plan;
+}
+
 static int64
 write_row(Oid schema, const SlNewJob *job, const SlArguments *arguments, const char *connection)
 {
 	Oid			table = get_relname_relid(SL_QUEUE_TABLE, schema);
 	Oid			sequence = get_relname_relid(SL_QUEUE_SEQUENCE, schema);
-	Relation	relation;
-	Oid			types[lengthof(column_types)];
-	SlInsertion insertion;
+	SlOwnerWork work;
 	Row			row;
 	int64		id;
 
@@ -240,15 +264,12 @@ write_row(Oid schema, const SlNewJob *job, const SlArguments *arguments, const c
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("the queue's table \"%s\" does not exist", SL_QUEUE_TABLE),
 				 errhint("Bring the extension up to date: ALTER EXTENSION smartlead UPDATE.")));
-	relation = table_open(table, RowExclusiveLock);
 	id = nextval_internal(sequence, false);
 	fill_row(&row, job, id, arguments, connection);
-	memcpy(types, column_types, sizeof(types));
-	types[SL_JOB_RUN_AS - 1] = get_atttype(table, SL_JOB_RUN_AS);
-	sl_insertion_begin(&insertion, relation, types, lengthof(row.values));
-	sl_insertion_row(&insertion, row.values, row.nulls);
-	sl_insertion_end(&insertion);
-	table_close(relation, NoLock);
+	sl_owner_begin(&work, schema);
+	if (SPI_execute_plan(insertion(&work, table), row.values, row.nulls, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not write a job");
+	sl_owner_end(&work);
 	return id;
 }
 

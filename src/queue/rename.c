@@ -3,7 +3,8 @@
  *		What follows a connection that is renamed.
  *
  * Jobs, automations, webhooks and events hold their connection's name. An event trigger on ALTER
- * SERVER ... RENAME gives them the new one, in the same transaction.
+ * SERVER ... RENAME gives them the new one, in the same transaction. The table of events is the
+ * user's own: if there is one, it is changed as its owner.
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -16,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
+#include "events/events.h"
 #include "queue/owner.h"
 #include "queue/queue.h"
 
@@ -46,11 +48,25 @@ rename_in(const SlOwnerWork *work, const char *table, const char *old, const cha
 }
 
 static void
+rename_in_events(const SlOwnerWork *work, const char *old, const char *new)
+{
+	SlUserContext caller;
+	Oid			  table;
+
+	if (!sl_events_fit(&table))
+		return;
+	sl_become_owner(table, &caller);
+	switch_triggers_off();
+	rename_in(work, "smartlead_events", old, new);
+	sl_become_oneself(&caller);
+}
+
+static void
 rename_everywhere(Oid schema, const char *old, const char *new)
 {
 	static const char *const tables[] = {"smartlead_queue", "smartlead_queue_paused",
-										 "smartlead_automations", "smartlead_webhooks"};
-	static const char *const events[] = {"smartlead_failed_events", "smartlead_events"};
+										 "smartlead_automations", "smartlead_webhooks",
+										 "smartlead_failed_events"};
 	SlOwnerWork				 work;
 	Oid						 types[] = {TEXTOID};
 	Datum					 values[] = {CStringGetTextDatum(new)};
@@ -63,9 +79,7 @@ rename_everywhere(Oid schema, const char *old, const char *new)
 					 1, types, values, NULL);
 	for (int i = 0; i < lengthof(tables); i++)
 		rename_in(&work, tables[i], old, new);
-	switch_triggers_off();
-	for (int i = 0; i < lengthof(events); i++)
-		rename_in(&work, events[i], old, new);
+	rename_in_events(&work, old, new);
 	sl_owner_end(&work);
 	sl_queue_wake_at_commit();
 }

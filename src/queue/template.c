@@ -9,12 +9,12 @@
  */
 #include "smartlead.h"
 
-#include "access/table.h"
+#include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/lsyscache.h"
-#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
 
 #include "queue/automation.h"
 
@@ -115,8 +115,9 @@ check_variables(Datum path, Jsonb *columns)
 static Jsonb *
 known_columns(Oid schema)
 {
-	Relation  events = table_open(get_relname_relid("smartlead_events", schema), AccessShareLock);
-	TupleDesc descriptor = RelationGetDescr(events);
+	Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("smartlead_event"),
+							   ObjectIdGetDatum(schema));
+	TupleDesc		 descriptor = lookup_rowtype_tupdesc(type, -1);
 	JsonbParseState *state = NULL;
 	JsonbValue		 name = {.type = jbvString}, nothing = {.type = jbvNull};
 
@@ -125,13 +126,12 @@ known_columns(Oid schema)
 	{
 		name.val.string.val = NameStr(TupleDescAttr(descriptor, i)->attname);
 		name.val.string.len = strlen(name.val.string.val);
-		if (TupleDescAttr(descriptor, i)->attisdropped ||
-			strcmp(name.val.string.val, "payload") == 0)
+		if (strcmp(name.val.string.val, "payload") == 0)
 			continue;
 		pushJsonbValue(&state, WJB_KEY, &name);
 		pushJsonbValue(&state, WJB_VALUE, &nothing);
 	}
-	table_close(events, AccessShareLock);
+	ReleaseTupleDesc(descriptor);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 

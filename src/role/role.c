@@ -30,7 +30,7 @@
 #include "worker/worker.h"
 
 /* The table whose policy is for smartlead_admin, and holds the role itself. */
-#define ADMIN_TABLE "smartlead_events"
+#define ADMIN_TABLE "smartlead_failed_events"
 #define ADMIN_POLICY "administrators"
 #define ADMIN "smartlead_admin"
 

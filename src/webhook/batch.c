@@ -3,7 +3,8 @@
  *		One transaction: from the bodies of requests into the tables.
  *
  * In the plain way, rows are collected and inserted by few statements. In the careful way, each event
- * has a subtransaction, and what fails is recorded. When to use which: store.c.
+ * has a subtransaction, with its key and its automations, and what fails is recorded. When to use
+ * which: store.c.
  *
  * Copyright (c) 2026, the smartlead authors
  */
@@ -14,11 +15,9 @@
 #include "executor/spi.h"
 #include "pgstat.h"
 #include "replication/message.h"
-#include "storage/lmgr.h"
 #include "utils/snapmgr.h"
 
 #include "json/json.h"
-#include "table/insertion.h"
 #include "webhook/batch.h"
 #include "webhook/webhook.h"
 #include "worker/worker.h"
@@ -58,6 +57,7 @@ sl_is_trouble_of_server(int sqlstate)
 		sqlstate != ERRCODE_INSUFFICIENT_PRIVILEGE)
 		return true;
 	return category == ERRCODE_INSUFFICIENT_RESOURCES || category == ERRCODE_SYSTEM_ERROR ||
+		   sqlstate == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE ||
 		   sqlstate == ERRCODE_READ_ONLY_SQL_TRANSACTION || sqlstate == ERRCODE_ADMIN_SHUTDOWN ||
 		   sqlstate == ERRCODE_CRASH_SHUTDOWN;
 }
@@ -119,21 +119,16 @@ end_failed_transaction(MemoryContext caller)
 static void
 lock_table(void)
 {
-	Oid relation = sl_events_relation();
-
-	if (!OidIsValid(relation))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES), errmsg("extension smartlead is gone")));
-	if (ConditionalLockRelationOid(relation, RowExclusiveLock))
-		return;
 	PG_TRY();
 	{
 		sl_limit_start(NULL);
-		LockRelationOid(relation, RowExclusiveLock);
+		sl_events_lock(RowExclusiveLock);
 		sl_limit_stop();
 	}
 	PG_CATCH();
 	{
+		if (geterrcode() != ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
 		/* With this code, it counts as trouble of the server's. */
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 						errmsg("table smartlead_events is locked")));
@@ -147,7 +142,6 @@ record(SlBatch *batch, const SlHttpRequest *request, const SlSource *source, SlE
 {
 	ereport(LOG, (errmsg("a webhook's event is put into smartlead_failed_events: %s",
 						 error->message ? error->message : "")));
-	sl_events_mark();
 	sl_limit_start(NULL); /* somebody may have locked that table */
 	sl_failed_record(source, event == NULL ? NULL : event->event_type,
 					 event == NULL ? NULL : event->payload, request->body, request->length, error);
@@ -160,16 +154,13 @@ static void
 insert_waiting(SlBatch *batch)
 {
 	int64 start = sl_now_us(), took;
-	int	  n_new = batch->n_rows;
+	int	  stored;
 
 	if (batch->n_rows == 0)
 		return;
-	if (batch->looks_up)
-		n_new = sl_events_drop_known(batch->rows, n_new);
-	if (n_new > 0)
-		n_new = sl_events_insert(batch->rows, n_new, batch->role, true, NULL);
-	batch->stored += n_new;
-	batch->duplicates += batch->n_rows - n_new;
+	stored = sl_events_insert(batch->rows, batch->n_rows, batch->role, true, NULL);
+	batch->stored += stored;
+	batch->duplicates += batch->n_rows - stored;
 	took = sl_now_us() - start;
 	if (took > SLOW_US)
 		rows_per_statement = Max(rows_per_statement / 2, 1);
@@ -189,7 +180,7 @@ sl_batch_slow_down(void)
 static void
 insert_plainly(SlBatch *batch, SlEvent *event, const SlSource *source)
 {
-	/* Its row is made of the rows before it. */
+	/* Its key is made of the keys before it. */
 	if (sl_is_timeless_change(event) || (batch->n_rows > 0 && batch->role != source->role))
 		insert_waiting(batch);
 	if (batch->rows == NULL)
@@ -222,7 +213,6 @@ typedef struct Alone
 	SlEvent		   *event;
 	const SlSource *source;
 	SlEventRow		row;
-	bool			has_row;
 	bool			in_users_code; /* when it failed */
 } Alone;
 
@@ -233,7 +223,6 @@ insert_alone(void *argument)
 	volatile int stored = 0;
 
 	sl_event_row(alone->event, alone->source, &alone->row);
-	alone->has_row = true;
 	PG_TRY();
 	{
 		stored = sl_events_insert(&alone->row, 1, alone->source->role, true, NULL);
@@ -259,12 +248,9 @@ insert_carefully(SlBatch *batch, const SlHttpRequest *request, SlEvent *event,
 
 	if (error == NULL)
 		return;
-	if (alone.has_row && sl_event_is_known(&alone.row, error))
-		batch->duplicates++;
-	else if (!is_recordable(batch, error->sqlerrcode, alone.in_users_code))
+	if (!is_recordable(batch, error->sqlerrcode, alone.in_users_code))
 		ReThrowError(error);
-	else
-		record(batch, request, source, event, error);
+	record(batch, request, source, event, error);
 	FreeErrorData(error);
 }
 

@@ -15,8 +15,7 @@ typedef struct SlBatch
 	SlHttpRequest **requests;
 	int			   *status; /* to answer */
 	int				n;
-	int				done;	  /* how many the transaction has dealt with */
-	bool			looks_up; /* which events are there already; in the plain way only */
+	int				done; /* how many the transaction has dealt with */
 	bool			careful;
 	bool			last_try; /* of a batch of one: what fails now is recorded */
 	int				events, stored, duplicates, failed;

@@ -2,45 +2,42 @@
  * webhook/failed.c
  *		Events that could not be stored: kept with the error, and tried again when somebody asks.
  *
- * The row is written as smartlead_admin, never as a superuser: there may be triggers on this
- * table, too. Nobody but the table's owner writes others: what is tried again is taken for an event
- * that the receiver has got.
+ * Rows are written as the table's owner, and nobody else may write any, nor put triggers on it: what
+ * is tried again is taken for an event that the receiver has got.
  *
  * Copyright (c) 2026, the smartlead authors
  */
 #include "smartlead.h"
 
-#include "access/table.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "commands/sequence.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
-#include "utils/snapmgr.h"
 
-#include "table/insertion.h"
 #include "webhook/registry.h"
 #include "webhook/webhook.h"
 
 #define TABLE "smartlead_failed_events"
-#define SEQUENCE "smartlead_failed_events_id_seq"
 
 PG_FUNCTION_INFO_V1(smartlead_retry_event);
 
-static char *
-table_name(void)
+static Oid
+existing_table(void)
 {
-	Oid schema = sl_extension_schema();
+	Oid table = sl_extension_relation(TABLE);
 
-	if (!OidIsValid(schema))
+	if (!OidIsValid(table))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("extension smartlead is gone")));
-	return quote_qualified_identifier(get_namespace_name(schema), TABLE);
+	return table;
+}
+
+static char *
+name_of(Oid table)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), TABLE);
 }
 
 /* The error as a user would see it in psql. */
@@ -55,27 +52,18 @@ error_text(const ErrorData *error)
 		appendStringInfo(&text, "\nDETAIL:  %s", error->detail);
 	if (error->hint)
 		appendStringInfo(&text, "\nHINT:  %s", error->hint);
-	if (error->context)
+	sl_events_leave_out_statement(error->context);
+	if (error->context && *error->context != '\0')
 		appendStringInfo(&text, "\nCONTEXT:  %s", error->context);
 	return text.data;
 }
 
-static Oid
-recording_role(void)
-{
-	Oid role = sl_working_role(sl_admin_role());
+/* What a row is given: the other columns have defaults. */
+#define COLUMNS                                                                                    \
+	"received_at, connection, webhook, request_id, event_type, payload, body, sqlstate, error"
 
-	if (!OidIsValid(role))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("role smartlead_admin must exist and not be a superuser"),
-						errdetail("Events that can't be stored are recorded as that role.")));
-	return role;
-}
-
-/* Of the table's columns, in their order. */
-static const Oid column_types[] = {INT8OID,	 TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,
-								   INT8OID,	 TEXTOID,		 TEXTOID,		 JSONBOID,
-								   BYTEAOID, TEXTOID,		 TEXTOID};
+static Oid column_types[] = {TIMESTAMPTZOID, TEXTOID,  INT8OID, TEXTOID, TEXTOID,
+							 JSONBOID,		 BYTEAOID, TEXTOID, TEXTOID};
 
 #define N_COLUMNS lengthof(column_types)
 
@@ -83,7 +71,7 @@ static const Oid column_types[] = {INT8OID,	 TIMESTAMPTZOID, TIMESTAMPTZOID, TEX
 typedef struct FailedRow
 {
 	Datum values[N_COLUMNS];
-	bool  nulls[N_COLUMNS];
+	char  nulls[N_COLUMNS];
 	int	  n;
 } FailedRow;
 
@@ -91,7 +79,7 @@ static void
 add(FailedRow *row, bool given, Datum value)
 {
 	row->values[row->n] = value;
-	row->nulls[row->n++] = !given;
+	row->nulls[row->n++] = given ? ' ' : 'n';
 }
 
 static void
@@ -100,31 +88,19 @@ add_text(FailedRow *row, const char *text)
 	add(row, text != NULL, text == NULL ? (Datum) 0 : CStringGetTextDatum(text));
 }
 
-static Oid
-existing_relation(const char *name)
-{
-	Oid relation = sl_extension_relation(name);
-
-	if (!OidIsValid(relation))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("extension smartlead is gone")));
-	return relation;
-}
-
-/* As smartlead_admin, which itself may not insert: what is in the table has come from here. */
 static void
-insert(const FailedRow *row)
+insert(FailedRow *row)
 {
-	Relation	  relation = table_open(existing_relation(TABLE), RowExclusiveLock);
+	Oid			  table = existing_table();
 	SlUserContext self;
-	SlInsertion	  insertion;
 
-	sl_become_user(recording_role(), &self);
-	sl_insertion_begin(&insertion, relation, column_types, N_COLUMNS);
-	sl_insertion_row(&insertion, row->values, row->nulls);
-	sl_insertion_end(&insertion);
+	sl_become_owner(table, &self);
+	if (SPI_execute_with_args(
+			psprintf("INSERT INTO %s (" COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+					 name_of(table)),
+			N_COLUMNS, column_types, row->values, row->nulls, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not record a failed event");
 	sl_become_oneself(&self);
-	table_close(relation, NoLock);
 }
 
 void
@@ -135,8 +111,6 @@ sl_failed_record(const SlSource *source, const char *event_type, Jsonb *payload,
 	const char *covered = payload == NULL ? sl_secrets_cover(body, length) : NULL;
 	const char *kept = covered == NULL ? body : covered;
 
-	add(&row, true, Int64GetDatum(nextval_internal(existing_relation(SEQUENCE), false)));
-	add(&row, true, TimestampTzGetDatum(GetCurrentTimestamp()));
 	add(&row, true, TimestampTzGetDatum(source->received_at));
 	add_text(&row, source->connection);
 	add(&row, true, Int64GetDatum(source->webhook));
@@ -189,7 +163,7 @@ take_row(int64 id, FailedEvent *failed)
 	char *query = psprintf(
 		"DELETE FROM %s WHERE id OPERATOR(pg_catalog.=) $1 RETURNING received_at, connection,"
 		" webhook, request_id, payload, pg_catalog.convert_from(body, 'UTF8')",
-		table_name());
+		name_of(existing_table()));
 	Datum payload;
 
 	if (SPI_execute_with_args(query, 1, &type, &value, NULL, false, 0) != SPI_OK_DELETE_RETURNING)
@@ -208,37 +182,6 @@ take_row(int64 id, FailedEvent *failed)
 	return true;
 }
 
-/* An event that is tried again. */
-typedef struct Retry
-{
-	SlEventRow row;
-	Oid		   role;
-	int		   stored;
-	int64	   id;
-} Retry;
-
-static void
-insert_again(void *argument)
-{
-	Retry *retry = argument;
-
-	retry->stored = sl_events_insert(&retry->row, 1, retry->role, false, &retry->id);
-}
-
-/* False: it is there already, or a trigger has dropped it. */
-static bool
-try_again(Retry *retry)
-{
-	ErrorData *error;
-
-	if (sl_events_drop_known(&retry->row, 1) == 0)
-		return false;
-	error = sl_attempt(insert_again, retry);
-	if (error != NULL && !sl_event_is_known(&retry->row, error))
-		ReThrowError(error);
-	return error == NULL && retry->stored > 0;
-}
-
 /*
  * smartlead_retry_event(id bigint) → bigint: the id in smartlead_events, or NULL if it was there
  *
@@ -251,7 +194,9 @@ smartlead_retry_event(PG_FUNCTION_ARGS)
 	int64		id = PG_GETARG_INT64(0);
 	FailedEvent failed = {0};
 	SlEvent		event;
-	Retry		retry = {.role = InvalidOid};
+	SlEventRow	row;
+	Oid			role;
+	int64		stored_id;
 	bool		stored;
 
 	PreventCommandIfReadOnly("smartlead_retry_event()");
@@ -259,16 +204,16 @@ smartlead_retry_event(PG_FUNCTION_ARGS)
 	if (!take_row(id, &failed))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("there is no failed event " INT64_FORMAT, id)));
-	retry.role = sl_working_role(sl_registry_subscriber(failed.source.webhook));
-	if (!OidIsValid(retry.role))
+	role = sl_working_role(sl_registry_subscriber(failed.source.webhook));
+	if (!OidIsValid(role))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("the role that subscribed to this event exists no more")));
+	sl_events_lock(RowExclusiveLock);
 	sl_payload_read(&failed.payload, &event);
-	sl_events_forget(); /* in a session, the extension may be another one than at the last call */
-	sl_event_row(&event, &failed.source, &retry.row);
-	stored = try_again(&retry);
+	sl_event_row(&event, &failed.source, &row);
+	stored = sl_events_insert(&row, 1, role, false, &stored_id) > 0;
 	SPI_finish();
 	if (!stored)
 		PG_RETURN_NULL();
-	PG_RETURN_INT64(retry.id);
+	PG_RETURN_INT64(stored_id);
 }

@@ -44,6 +44,7 @@ smartlead_webhook_url(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("smartlead_webhook_url()");
 	webhook.connection = sl_connection_resolve(name, GetUserId())->name;
 	SPI_connect();
+	sl_events_create();
 	sl_registry_add(&webhook);
 	result = text_result(sl_webhook_url(sl_registry_add_token(webhook.id, DT_NOEND)), caller);
 	SPI_finish();

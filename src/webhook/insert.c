@@ -1,37 +1,31 @@
 /*
  * webhook/insert.c
- *		Rows into smartlead_events: each event once, as the role whose events they are, and announced.
+ *		Rows into the table of events: as the role whose events they are, announced, and automated.
  *
- * To look whether an event is there before it is inserted costs an eighth of the insertion, and
- * repetitions are rare: so inserting a repetition is an error, and who expects some looks first.
+ * Events that arrive together are one INSERT, by a plan that is kept. It goes by the names of the
+ * columns that the type smartlead_event has, so the table may have others, in any order.
  *
  * Copyright (c) 2026, the smartlead authors
  */
 #include "smartlead.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
-#include "access/transam.h"
-#include "access/xact.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
 #include "commands/async.h"
-#include "commands/sequence.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
-#include "storage/lock.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/typcache.h"
 
-#include "table/insertion.h"
+#include "queue/automation.h"
 #include "webhook/webhook.h"
 
-#define TABLE "smartlead_events"
-#define SEQUENCE "smartlead_events_id_seq"
 #define CHANNEL "smartlead_events"
 
 /* A notification must have less than 8000 bytes; a longer kind is none of Smartlead's. */
@@ -40,150 +34,24 @@
 /* Notifications that listeners have not read: from so much of the room for them on, there are no more. */
 #define CROWDED 0.9
 
+/* Of the statement, by which it is known in an error's context as well. */
+#define SOURCE "OVERRIDING SYSTEM VALUE SELECT * FROM pg_catalog.unnest($1)"
+
 /* After a commit that failed for want of room for notifications. */
 #define SILENT_FOR_US 60000000
 
-/* The kind of lock by which an insertion tells its first id (mark_first_id). */
-#define MARK 8700
+bool sl_in_users_code = false;
 
-/* Of the table's columns, in their order. */
-static const Oid column_types[] = {
-	INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, TEXTOID, UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID,
-	INT8OID, TEXTOID,		 INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-	INT4OID, TEXTOID,		 TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, JSONBOID};
-
-StaticAssertDecl(lengthof(column_types) == SL_N_EVENT_COLUMNS, "each column has a type");
-
-static Oid events = InvalidOid;
-static Oid sequence = InvalidOid;
-
-Oid
-sl_events_relation(void)
+/* Rows as they are in the table now: all columns of smartlead_event, or id and kind. */
+typedef struct Stored
 {
-	if (!OidIsValid(events))
-	{
-		events = sl_extension_relation(TABLE);
-		sequence = sl_extension_relation(SEQUENCE);
-	}
-	return events;
-}
+	TupleDesc  descriptor;
+	HeapTuple *rows;
+	int		   n;
+	bool	   whole;
 
-void
-sl_events_forget(void)
-{
-	events = sequence = InvalidOid;
-}
-
-static Oid
-existing_relation(void)
-{
-	Oid relation = sl_events_relation();
-
-	if (!OidIsValid(relation) || !OidIsValid(sequence))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES), errmsg("extension smartlead is gone")));
-	return relation;
-}
-
-char *
-sl_events_name(void)
-{
-	Oid schema = get_rel_namespace(existing_relation());
-
-	return quote_qualified_identifier(get_namespace_name(schema), TABLE);
-}
-
-const char *
-sl_events_schema(void)
-{
-	return quote_identifier(get_namespace_name(get_rel_namespace(existing_relation())));
-}
-
-bool
-sl_may_be_known_event(const ErrorData *error)
-{
-	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->constraint_name != NULL &&
-		   strcmp(error->constraint_name, "smartlead_events_fingerprint") == 0 &&
-		   error->table_name != NULL && strcmp(error->table_name, TABLE) == 0;
-}
-
-/* ---- what is known already ---- */
-
-static bool
-same_event(const SlEventRow *a, const SlEventRow *b)
-{
-	return memcmp(a->fingerprint, b->fingerprint, SL_FINGERPRINT_LENGTH) == 0;
-}
-
-static ArrayType *
-fingerprints(const SlEventRow *rows, int n)
-{
-	Datum *values = palloc(sizeof(Datum) * n);
-
-	for (int i = 0; i < n; i++)
-		values[i] = rows[i].values[SL_EVENT_FINGERPRINT - 1];
-	return construct_array(values, n, UUIDOID, SL_FINGERPRINT_LENGTH, false, TYPALIGN_CHAR);
-}
-
-/* Marks those that are in the table, whatever row security lets the current user see of it. */
-static void
-look_up(const SlEventRow *rows, int n, bool *known)
-{
-	Oid			  type = UUIDARRAYOID;
-	Datum		  value = PointerGetDatum(fingerprints(rows, n));
-	char		 *name = sl_events_name();
-	bool		  is_null;
-	SlUserContext caller;
-
-	sl_become_owner(existing_relation(), &caller);
-	if (SPI_execute_with_args(
-			psprintf("SELECT a.n FROM pg_catalog.unnest($1) WITH ORDINALITY AS a(fingerprint, n)"
-					 " WHERE EXISTS (SELECT FROM %s e WHERE e.fingerprint OPERATOR(pg_catalog.=)"
-					 " a.fingerprint)",
-					 name),
-			1, &type, &value, NULL, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not look events up");
-	sl_become_oneself(&caller);
-	for (uint64 i = 0; i < SPI_processed; i++)
-		known[DatumGetInt64(
-				  SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null)) -
-			  1] = true;
-	SPI_freetuptable(SPI_tuptable);
-}
-
-/* A row's fingerprint is its own memory, to which a value points. */
-static void
-move_row(SlEventRow *to, const SlEventRow *from)
-{
-	if (to == from)
-		return;
-	*to = *from;
-	to->values[SL_EVENT_FINGERPRINT - 1] = PointerGetDatum(to->fingerprint);
-}
-
-int
-sl_events_drop_known(SlEventRow *rows, int n)
-{
-	bool *known = palloc0(sizeof(bool) * n);
-	int	  left = 0;
-
-	look_up(rows, n, known);
-	for (int i = 0; i < n; i++)
-	{
-		for (int j = 0; j < left && !known[i]; j++)
-			known[i] = same_event(&rows[i], &rows[j]);
-		if (!known[i])
-			move_row(&rows[left++], &rows[i]);
-	}
-	pfree(known);
-	return left;
-}
-
-bool
-sl_event_is_known(SlEventRow *row, const ErrorData *error)
-{
-	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && sl_events_drop_known(row, 1) == 0;
-}
+	SPITupleTable *read; /* that holds them; NULL: they are those that were given */
+} Stored;
 
 /* ---- announcing ---- */
 
@@ -225,16 +93,10 @@ may_announce(void)
  * what it is, not whom it is about.
  */
 static void
-announce(TupleTableSlot *slot, StringInfo message)
+announce(int64 id, const char *kind, StringInfo message)
 {
-	bool  is_null;
-	Datum datum = slot_getattr(slot, SL_EVENT_ID, &is_null);
-	char *kind;
-
 	resetStringInfo(message);
-	appendStringInfo(message, "{\"id\":" INT64_FORMAT, DatumGetInt64(datum));
-	datum = slot_getattr(slot, SL_EVENT_KIND, &is_null);
-	kind = is_null ? NULL : TextDatumGetCString(datum);
+	appendStringInfo(message, "{\"id\":" INT64_FORMAT, id);
 	if (kind != NULL && strlen(kind) <= MAX_NOTIFIED_TEXT)
 	{
 		appendStringInfoString(message, ",\"type\":");
@@ -244,165 +106,295 @@ announce(TupleTableSlot *slot, StringInfo message)
 	Async_Notify(CHANNEL, message->data);
 }
 
-/* ---- inserting ---- */
-
-/* What is being stored, and how many triggers deep. */
-typedef struct Storing
+static int64
+id_of(const Stored *stored, int i)
 {
-	const SlEventRow *rows;
-	int				  n;
-	int				  depth;
-} Storing;
+	bool is_null;
 
-static Storing storing = {0};
-
-static int
-trigger_depth(void)
-{
-	return DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH));
+	return DatumGetInt64(heap_getattr(stored->rows[i], SPI_fnumber(stored->descriptor, "id"),
+									  stored->descriptor, &is_null));
 }
+
+static void
+announce_all(const Stored *stored)
+{
+	int			   kind = SPI_fnumber(stored->descriptor, "kind");
+	StringInfoData message;
+
+	if (stored->n == 0 || !may_announce())
+		return;
+	initStringInfo(&message);
+	for (int i = 0; i < stored->n; i++)
+		announce(id_of(stored, i), SPI_getvalue(stored->rows[i], stored->descriptor, kind),
+				 &message);
+	pfree(message.data);
+}
+
+/* ---- automations ---- */
 
 static bool
 has_connection(const SlEventRow *row, const char *connection)
 {
 	const text *own = DatumGetTextPP(row->values[SL_EVENT_CONNECTION - 1]);
 
-	return VARSIZE_ANY_EXHDR(own) == strlen(connection) &&
+	return connection != NULL && VARSIZE_ANY_EXHDR(own) == strlen(connection) &&
 		   memcmp(VARDATA_ANY(own), connection, strlen(connection)) == 0;
 }
 
-bool
-sl_event_is_being_stored(int64 id, const char *connection)
+/* The row that was given that id, which are in order; or NULL. */
+static const SlEventRow *
+find_row(const SlEventRow *rows, int n, int64 id)
 {
-	if (storing.n == 0 || trigger_depth() != storing.depth + 1)
-		return false;
-	for (int i = 0; i < storing.n; i++)
-		if (DatumGetInt64(storing.rows[i].values[SL_EVENT_ID - 1]) == id)
-			return has_connection(&storing.rows[i], connection);
-	return false;
-}
+	int low = 0, high = n;
 
-static int64
-next_id(void)
-{
-	return nextval_internal(sequence, false);
+	while (low < high)
+	{
+		int	  middle = low + (high - low) / 2;
+		int64 its_id = DatumGetInt64(rows[middle].values[SL_EVENT_ID - 1]);
+
+		if (its_id == id)
+			return &rows[middle];
+		if (its_id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
 }
 
 /*
- * Ids are drawn before the commit. From this until the end of the transaction, a lock that nobody waits
- * for tells the first one: smartlead_new_events() reads them in pg_locks, and goes no further than
- * where everything has come to its end. A subtransaction that is undone takes its lock along; so the
- * next one marks the same id once more, which is low enough.
+ * Automations use their owners' keys, so they act for what a webhook of that connection has brought,
+ * and not for what a trigger has put in its place.
  */
 static void
-mark_first_id(int64 id)
+automate(const SlEventRow *rows, int n, Stored *stored)
 {
-	static FullTransactionId marked_in = {0};
-	static int64			 first = 0;
-	FullTransactionId		 transaction = GetTopFullTransactionId();
-	LOCKTAG					 tag;
+	int connection = SPI_fnumber(stored->descriptor, "connection");
+	int kept = 0;
 
-	if (!FullTransactionIdEquals(transaction, marked_in))
-		first = id == 0 ? next_id() : id;
-	marked_in = transaction;
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (first >> 32), (uint32) first, MARK);
-	tag.locktag_type = LOCKTAG_USERLOCK; /* those of SQL are another type, so they never meet */
-	(void) LockAcquire(&tag, ShareLock, false, false);
+	for (int i = 0; stored->whole && i < stored->n; i++)
+	{
+		const SlEventRow *row = find_row(rows, n, id_of(stored, i));
+
+		if (row != NULL && row->is_new &&
+			has_connection(row, SPI_getvalue(stored->rows[i], stored->descriptor, connection)))
+			stored->rows[kept++] = stored->rows[i];
+	}
+	if (kept > 0)
+		sl_automations_run(stored->descriptor, stored->rows, kept);
 }
 
-void
-sl_events_mark(void)
+/* May an automation want one of them? A trigger before the insertion can make another kind of it. */
+static bool
+may_be_automated(Oid table, const SlEventRow *rows, int n)
 {
-	(void) existing_relation();
-	mark_first_id(0);
+	Relation relation = table_open(table, NoLock);
+	bool	 may_be = relation->trigdesc != NULL && relation->trigdesc->trig_insert_before_row;
+
+	table_close(relation, NoLock);
+	for (int i = 0; i < n && !may_be; i++)
+		may_be = rows[i].is_new && !rows[i].nulls[SL_EVENT_KIND - 1] &&
+				 sl_automations_wanted(TextDatumGetCString(rows[i].values[SL_EVENT_KIND - 1]));
+	return may_be;
 }
 
+/* ---- inserting ---- */
+
+/* What the statement gives back of each row. */
+typedef enum Returning
+{
+	RETURN_NOTHING,
+	RETURN_ID,	  /* and the kind */
+	RETURN_WHOLE, /* the columns of smartlead_event */
+	N_RETURNINGS
+} Returning;
+
+static char *
+list_columns(void)
+{
+	TupleDesc	   descriptor = lookup_rowtype_tupdesc(sl_event_objects()->row_type, -1);
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < descriptor->natts; i++)
+		appendStringInfo(&list, "%s%s", i == 0 ? "" : ", ",
+						 quote_identifier(NameStr(TupleDescAttr(descriptor, i)->attname)));
+	ReleaseTupleDesc(descriptor);
+	return list.data;
+}
+
+static SPIPlanPtr
+plan_for(Returning returning)
+{
+	static SlPlan		  plans[N_RETURNINGS];
+	const SlEventObjects *ours = sl_event_objects();
+	Oid					  type = get_array_type(ours->row_type);
+	const char			 *columns;
+
+	if (!sl_plan_is_ready(&plans[returning]))
+	{
+		columns = list_columns();
+		sl_plan_make(&plans[returning],
+					 psprintf("INSERT INTO %s.smartlead_events (%s) " SOURCE "%s%s",
+							  ours->schema_name, columns,
+							  returning == RETURN_NOTHING ? "" : " RETURNING ",
+							  returning == RETURN_NOTHING ? ""
+							  : returning == RETURN_ID	  ? "id, kind"
+														  : columns),
+					 1, &type);
+	}
+	return plans[returning].plan;
+}
+
+/* Returns how many rows are in the table now. */
 static int
-insert_rows(Relation relation, SlEventRow *rows, int n, bool marked, int64 *first_id)
+run_insertion(Returning returning, HeapTuple *rows, int n)
 {
-	SlInsertion	   insertion;
-	StringInfoData message;
-	int64		   id = next_id();
-	bool		   announces = may_announce();
-	int			   stored = 0;
+	Datum array = sl_composite_array(sl_event_objects()->row_type, rows, n);
+	int	  result = SPI_execute_plan(plan_for(returning), &array, NULL, false, 0);
 
-	if (marked)
-		mark_first_id(id);
-	initStringInfo(&message);
-	sl_insertion_begin(&insertion, relation, column_types, SL_N_EVENT_COLUMNS);
+	if (result != (returning == RETURN_NOTHING ? SPI_OK_INSERT : SPI_OK_INSERT_RETURNING))
+		elog(ERROR, "could not insert events: %s", SPI_result_code_string(result));
+	return (int) SPI_processed;
+}
+
+static void
+insert_together(Stored *stored, bool whole)
+{
+	stored->n = run_insertion(whole ? RETURN_WHOLE : RETURN_ID, stored->rows, stored->n);
+	stored->read = SPI_tuptable;
+	stored->descriptor = stored->read->tupdesc;
+	stored->rows = stored->read->vals;
+	stored->whole = whole;
+}
+
+/* For a role that may not read the rows: only their number tells whether a trigger has dropped one. */
+static void
+insert_one_by_one(Stored *stored)
+{
+	int kept = 0;
+
+	for (int i = 0; i < stored->n; i++)
+		if (run_insertion(RETURN_NOTHING, &stored->rows[i], 1) > 0)
+			stored->rows[kept++] = stored->rows[i];
+	stored->n = kept;
+	stored->whole = true;
+}
+
+static bool
+may_read_back(Oid table, Oid role)
+{
+	return pg_class_aclcheck(table, role, ACL_SELECT) == ACLCHECK_OK &&
+		   check_enable_rls(table, role, true) != RLS_ENABLED;
+}
+
+static void
+make_tuples(SlEventRow *rows, int n, Stored *stored)
+{
+	stored->rows = palloc(sizeof(HeapTuple) * n);
+	stored->n = 0;
 	for (int i = 0; i < n; i++)
-	{
-		bool is_null;
-
-		rows[i].values[SL_EVENT_ID - 1] = Int64GetDatum(i == 0 ? id : next_id());
-		rows[i].nulls[SL_EVENT_ID - 1] = false;
-		if (!sl_insertion_row(&insertion, rows[i].values, rows[i].nulls))
-			continue;
-		if (stored++ == 0 && first_id != NULL)
-			*first_id = DatumGetInt64(slot_getattr(insertion.slot, SL_EVENT_ID, &is_null));
-		if (announces)
-			announce(insertion.slot, &message);
-	}
-	sl_insertion_end(&insertion);
-	pfree(message.data);
-	return stored;
+		if (rows[i].is_new)
+			stored->rows[stored->n++] =
+				heap_form_tuple(stored->descriptor, rows[i].values, rows[i].nulls);
 }
 
-/* The same, known to those who ask what is being stored. */
+/* The current user is the role. */
 static int
-store_rows(Relation relation, SlEventRow *rows, int n, bool marked, int64 *first_id)
+insert_rows(SlEventRow *rows, int n, Oid role, Oid table, int64 *first_id)
 {
-	Storing		 before = storing;
-	volatile int stored = 0;
+	MemoryContext caller = CurrentMemoryContext;
+	TupleDesc	  descriptor = lookup_rowtype_tupdesc(sl_event_objects()->row_type, -1);
+	Stored		  stored = {.descriptor = descriptor};
 
-	for (int i = 0; i < n; i++)
-		rows[i].values[SL_EVENT_ID - 1] = Int64GetDatum(0);
-	storing = (Storing){rows, n, trigger_depth()};
-	PG_TRY();
-	{
-		stored = insert_rows(relation, rows, n, marked, first_id);
-	}
-	PG_FINALLY();
-	{
-		storing = before;
-	}
-	PG_END_TRY();
-	return stored;
+	make_tuples(rows, n, &stored);
+	if (may_read_back(table, role))
+		insert_together(&stored, may_be_automated(table, rows, n));
+	else
+		insert_one_by_one(&stored);
+	if (stored.n > 0 && first_id != NULL)
+		*first_id = id_of(&stored, 0);
+	announce_all(&stored);
+	automate(rows, n, &stored);
+	SPI_freetuptable(stored.read);
+	ReleaseTupleDesc(descriptor);
+	MemoryContextSwitchTo(caller);
+	return stored.n;
 }
 
-/* As the role; row security is for readers, and doesn't hold up what arrives. */
 static int
-insert_as(Oid role, SlEventRow *rows, int n, bool marked, int64 *first_id)
+insert_as(Oid role, SlEventRow *rows, int n, int64 *first_id)
 {
 	SlUserContext self;
-	Relation	  relation = table_open(existing_relation(), RowExclusiveLock);
+	Oid			  table = sl_events_lock(RowExclusiveLock);
+	bool		  before = sl_in_users_code; /* a trigger may have led here */
 	int			  stored;
 
-	if (pg_class_aclcheck(RelationGetRelid(relation), role, ACL_INSERT) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, RelationGetRelationName(relation));
 	sl_become_user(role, &self);
 	set_config_option("search_path", sl_trigger_search_path, PGC_USERSET, PGC_S_SESSION,
 					  GUC_ACTION_SAVE, true, 0, false);
-	stored = store_rows(relation, rows, n, marked, first_id);
+	sl_in_users_code = true;
+	stored = insert_rows(rows, n, role, table, first_id);
+	sl_in_users_code = before;
 	sl_become_oneself(&self);
-	table_close(relation, NoLock);
 	return stored;
+}
+
+/* Waits for whoever stores the same events now. */
+static int
+claim(SlEventRow *rows, int n, bool limited)
+{
+	volatile int n_new = 0;
+
+	if (!limited)
+		return sl_keys_claim(rows, n);
+	PG_TRY();
+	{
+		sl_limit_start(NULL);
+		n_new = sl_keys_claim(rows, n);
+		sl_limit_stop();
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
+		/* With this code, it counts as trouble of the server's. */
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+						errmsg("another transaction stores the same event and does not end")));
+	}
+	PG_END_TRY();
+	return n_new;
 }
 
 int
 sl_events_insert(SlEventRow *rows, int n, Oid role, bool limited, int64 *id)
 {
-	int stored;
+	const uint8 *fingerprint = n == 1 ? rows[0].key.fingerprint : NULL;
+	int			 stored;
 
-	if (limited)
-		sl_limit_start(n == 1 ? rows[0].fingerprint : NULL);
-	if (limited && n == 1 && sl_limit_was_broken_by(rows[0].fingerprint))
+	sl_event_ids_draw(rows, n);
+	if (claim(rows, n, limited) == 0)
+		return 0;
+	if (!limited)
+		return insert_as(role, rows, n, id);
+	sl_limit_start(fingerprint);
+	if (fingerprint != NULL && sl_limit_was_broken_by(fingerprint))
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
 						errmsg("a trigger could not be canceled after smartlead.trigger_timeout"),
 						errdetail("The receiver had to be ended because of it.")));
-	/* In a user's own transaction, lower ids may have been drawn before, so it can't be marked. */
-	stored = insert_as(role, rows, n, limited, id);
-	if (limited)
-		sl_limit_stop();
+	stored = insert_as(role, rows, n, id);
+	sl_limit_stop();
 	return stored;
+}
+
+void
+sl_events_leave_out_statement(char *context)
+{
+	char *ours = context == NULL ? NULL : strstr(context, SOURCE);
+
+	if (ours == NULL)
+		return;
+	while (ours > context && ours[-1] != '\n')
+		ours--;
+	ours[ours > context ? -1 : 0] = '\0';
 }

@@ -43,13 +43,13 @@ sl_event_row(const SlEvent *event, const SlSource *source, SlEventRow *row)
 	SlNumber	webhook = {true, source->webhook};
 	TimestampTz event_at = event->time.given ? event->time.value : source->received_at;
 
-	sl_event_fingerprint(event, source, row->fingerprint);
+	sl_event_key(event, source, &row->key);
 	add(&filler, false, (Datum) 0); /* the id comes with the insertion */
 	add(&filler, true, TimestampTzGetDatum(source->received_at));
 	add_text(&filler, source->connection);
 	add_number(&filler, &webhook);
 	add_text(&filler, source->request_id);
-	add(&filler, true, PointerGetDatum(row->fingerprint));
+	add(&filler, true, PointerGetDatum(row->key.fingerprint));
 	add_text(&filler, event->event_type);
 	add_text(&filler, event->kind_name);
 	add(&filler, true, TimestampTzGetDatum(event_at));

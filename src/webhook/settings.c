@@ -19,6 +19,7 @@ char *sl_tls_key_file;
 int	  sl_trigger_timeout;
 char *sl_trigger_search_path;
 int	  sl_event_retention;
+int	  sl_event_key_retention;
 bool  sl_notify_events;
 int	  sl_max_body_size;
 int	  sl_max_header_size;
@@ -133,6 +134,12 @@ define_event_settings(void)
 							"0: they are kept for ever. Holds for smartlead_failed_events as well.",
 							&sl_event_retention, 0, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MIN, NULL,
 							NULL, NULL);
+	DefineCustomIntVariable(
+		"smartlead.event_key_retention", "Time for which a repeated delivery of an event is known.",
+		"What identifies the event is kept as long in smartlead_event_keys. Smartlead goes on to "
+		"repeat a delivery for eight hours.",
+		&sl_event_key_retention, 7 * MINS_PER_HOUR * HOURS_PER_DAY, MINS_PER_HOUR * HOURS_PER_DAY,
+		INT_MAX, PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL, NULL);
 	DefineCustomBoolVariable(
 		"smartlead.notify_events", "Sends a notification on smartlead_events for each event.",
 		"Notifications make the commits of all sessions that send some wait for each other, which "

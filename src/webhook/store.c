@@ -6,10 +6,7 @@
  * event waits for one commit, and under load hundreds share one. A transaction holds the events of
  * one role only, so that nobody's trigger sees others' work half done.
  *
- * A batch is inserted as if all its events were new. When one isn't, the batch is done again, and
- * for a while events are looked up before they are inserted.
- *
- * When something else in a batch fails, nothing of it counts, and it is done again in the careful
+ * When something in a batch fails, nothing of it counts, and it is done again in the careful
  * way: each event in a subtransaction, so that one that fails takes nothing along; it is recorded
  * in smartlead_failed_events in the same transaction. For a while the receiver stays careful, since
  * where one trigger fails more will. What can't be helped within a batch (a deadlock, a failing
@@ -17,7 +14,7 @@
  *
  * Errors are of three sorts. Those of the data, and whatever triggers throw: the event is recorded, and
  * answered like a stored one, because sending it again would not help. Passing ones: tried again. Those
- * of the server (read-only, no room, tables that are not as we know them): answered 503, for Smartlead
+ * of the server (read-only, no room, no table of events that fits): answered 503, for Smartlead
  * to send it again. Nothing is
  * answered 200 that is in neither table, on disk, and on the standbys that the settings ask for.
  *
@@ -34,7 +31,6 @@
 /* Each has a subtransaction, and its triggers may have more; the server remembers 64 at little cost. */
 #define CAREFUL_BATCH 32
 #define CAREFUL_FOR_US 10000000
-#define LOOK_UP_FOR_US 10000000
 #define TRIES 3
 #define PROBE_EVERY_US 1000000
 
@@ -46,7 +42,6 @@
 bool sl_store_wants_probe = false;
 
 static int64		 careful_until = 0;
-static int64		 look_up_until = 0;
 static int64		 trouble_since = 0; /* 0: none */
 static int			 alone = 0;			/* so many requests are to be tried alone */
 static MemoryContext batch_context = NULL;
@@ -74,6 +69,7 @@ static void
 answer_batch(const SlBatch *batch)
 {
 	trouble_since = batch->uncertain ? sl_now_us() : 0;
+	sl_receiver_trouble(SL_TROUBLE_TABLE, NULL);
 	count_batch(batch);
 	for (int i = 0; i < batch->done; i++)
 		sl_request_answer(batch->requests[i], batch->uncertain ? 503 : batch->status[i]);
@@ -87,6 +83,10 @@ answer_trouble(SlBatch *batch, const ErrorData *error)
 							 error->message ? error->message : "unknown error"),
 					  error->detail ? errdetail_internal("%s", error->detail) : 0));
 	trouble_since = sl_now_us();
+	if (error->sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+		sl_receiver_trouble(
+			SL_TROUBLE_TABLE,
+			psprintf("%s. %s", error->message, error->detail ? error->detail : error->hint));
 	for (int i = 0; i < batch->n; i++)
 		sl_request_answer(batch->requests[i], 503);
 }
@@ -158,20 +158,6 @@ gather(SlBatch *batch)
 	}
 }
 
-static ErrorData *
-run_plainly(SlBatch *batch)
-{
-	ErrorData *error;
-
-	batch->looks_up = sl_now_us() < look_up_until;
-	error = sl_batch_run(batch);
-	if (error == NULL || batch->looks_up || !sl_may_be_known_event(error))
-		return error;
-	look_up_until = sl_now_us() + LOOK_UP_FOR_US;
-	batch->looks_up = true;
-	return sl_batch_run(batch);
-}
-
 static void
 store_gathered(SlBatch *batch)
 {
@@ -182,15 +168,14 @@ store_gathered(SlBatch *batch)
 		store_carefully(batch);
 		return;
 	}
-	error = run_plainly(batch);
+	error = sl_batch_run(batch);
 	if (error == NULL)
 		answer_batch(batch);
 	else if (sl_is_trouble_of_server(error->sqlerrcode) && batch->events == 0)
 		answer_trouble(batch, error);
 	else
 	{
-		if (!sl_may_be_known_event(error))
-			careful_until = sl_now_us() + CAREFUL_FOR_US;
+		careful_until = sl_now_us() + CAREFUL_FOR_US;
 		sl_batch_slow_down();
 		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && batch->n_rows == 1)
 		{

@@ -338,6 +338,7 @@ smartlead_subscribe(PG_FUNCTION_ARGS)
 		choose_level(&webhook, PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4)));
 	webhook.name = PG_ARGISNULL(5) ? "PostgreSQL" : text_to_cstring(PG_GETARG_TEXT_PP(5));
 	SPI_connect();
+	sl_events_create();
 	subscribe(sl_connection_resolve(connection, GetUserId()), &webhook);
 	SPI_finish();
 	PG_RETURN_INT64(webhook.id);

@@ -197,7 +197,6 @@ sl_tokens_refresh(void)
 			PG_END_TRY();
 			PopActiveSnapshot();
 		}
-		sl_events_forget();
 	}
 	CommitTransactionCommand();
 	return OidIsValid(token_relation);

@@ -5,8 +5,8 @@
  * The way of an event: listener.c (sockets, libmicrohttpd) → request.c (one HTTP request: limits,
  * what is refused, the body) → queue → store.c (what is stored together, and what is done when that
  * fails) → batch.c (the transaction) with payload.h (JSON to columns), fingerprint.c (what
- * identifies the event), insert.c (the row, as the subscriber) and failed.c (what couldn't be
- * stored) → the answer, after the commit. receiver.c is the main loop.
+ * identifies the event), events/keys.c (each once), insert.c (the row, as the subscriber) and
+ * failed.c (what couldn't be stored) → the answer, after the commit. receiver.c is the main loop.
  *
  * Functions of listener.c, request.c and peers.c that libmicrohttpd calls run within its frames:
  * they never throw, and use malloc.
@@ -23,6 +23,7 @@
 #include "lib/ilist.h"
 #include "utils/timestamp.h"
 
+#include "events/events.h"
 #include "json/json.h"
 #include "role/role.h"
 #include "worker/worker.h"
@@ -30,7 +31,6 @@
 #define SL_TOKEN_BYTES 32
 #define SL_TOKEN_LENGTH 43 /* of its text: base64url without padding */
 #define SL_HASH_LENGTH 32  /* SHA-256 */
-#define SL_FINGERPRINT_LENGTH 16
 #define SL_REQUEST_ID_LENGTH 128
 
 /* Settings (settings.c). Times in milliseconds, sizes in bytes unless told. */
@@ -42,7 +42,8 @@ extern char *sl_tls_certificate_file;
 extern char *sl_tls_key_file;
 extern int	 sl_trigger_timeout;
 extern char *sl_trigger_search_path;
-extern int	 sl_event_retention; /* minutes */
+extern int	 sl_event_retention;	 /* minutes */
+extern int	 sl_event_key_retention; /* minutes */
 extern bool	 sl_notify_events;
 extern int	 sl_max_body_size;	 /* kB */
 extern int	 sl_max_header_size; /* kB */
@@ -251,56 +252,15 @@ typedef struct SlSource
 	const char *request_id; /* or NULL */
 } SlSource;
 
-/* The columns of smartlead_events, in their order. */
-typedef enum SlEventColumn
-{
-	SL_EVENT_ID = 1,
-	SL_EVENT_RECEIVED_AT,
-	SL_EVENT_CONNECTION,
-	SL_EVENT_WEBHOOK,
-	SL_EVENT_REQUEST_ID,
-	SL_EVENT_FINGERPRINT,
-	SL_EVENT_EVENT_TYPE,
-	SL_EVENT_KIND,
-	SL_EVENT_EVENT_AT,
-	SL_EVENT_CAMPAIGN_ID,
-	SL_EVENT_CAMPAIGN_NAME,
-	SL_EVENT_CLIENT_ID,
-	SL_EVENT_LEAD_ID,
-	SL_EVENT_LEAD_MAP_ID,
-	SL_EVENT_LEAD_EMAIL,
-	SL_EVENT_LEAD_NAME,
-	SL_EVENT_FROM_EMAIL,
-	SL_EVENT_TO_EMAIL,
-	SL_EVENT_SEQUENCE_NUMBER,
-	SL_EVENT_SUBJECT,
-	SL_EVENT_MESSAGE_ID,
-	SL_EVENT_STATS_ID,
-	SL_EVENT_LINK,
-	SL_EVENT_CATEGORY,
-	SL_EVENT_CATEGORY_ID,
-	SL_EVENT_REPLY_TEXT,
-	SL_EVENT_PAYLOAD,
-	SL_N_EVENT_COLUMNS = SL_EVENT_PAYLOAD
-} SlEventColumn;
-
-/* A row of smartlead_events. */
-typedef struct SlEventRow
-{
-	uint8 fingerprint[SL_FINGERPRINT_LENGTH];
-	Datum values[SL_N_EVENT_COLUMNS];
-	bool  nulls[SL_N_EVENT_COLUMNS];
-} SlEventRow;
-
 /*
- * The fingerprint that an event has or would have in the table: another one than sl_fingerprint()'s,
- * if the same has happened before and can't be told by itself. In a transaction and SPI.
+ * What identifies an event here: another fingerprint than sl_fingerprint()'s, if the same has
+ * happened before and can't be told by itself. In a transaction and SPI.
  */
-extern void sl_event_fingerprint(const SlEvent *event, const SlSource *source, uint8 *fingerprint);
+extern void sl_event_key(const SlEvent *event, const SlSource *source, SlEventKey *key);
 
 /*
- * Is it a change of state that can't be told by itself? Its fingerprint is made of the rows before
- * it, which must be in the table.
+ * Is it a change of state that can't be told by itself? Its fingerprint is made of the keys before
+ * it, which must be written.
  */
 extern bool sl_is_timeless_change(const SlEvent *event);
 
@@ -308,44 +268,20 @@ extern bool sl_is_timeless_change(const SlEvent *event);
 extern void sl_event_row(const SlEvent *event, const SlSource *source, SlEventRow *row);
 
 /*
- * Takes those out whose event is there already, in the table or among themselves. Returns how many
- * are left. In a transaction and SPI.
- */
-extern int sl_events_drop_known(SlEventRow *rows, int n);
-
-/*
- * Inserts rows as a role, and announces them. Returns their number without those that a trigger has
- * dropped; *id, if given, is the first one's. An event that is there already makes an error.
+ * Stores the events that are not there yet, as a role: keys, rows, notifications and automations.
+ * Returns their number without those that a trigger has dropped; *id, if given, is the first one's.
  * "limited": within smartlead.trigger_timeout, as a receiver must. In a transaction and SPI.
  */
 extern int sl_events_insert(SlEventRow *rows, int n, Oid role, bool limited, int64 *id);
 
 /*
- * Before a receiver's transaction runs users' code in another way, which may draw ids as well: tells
- * smartlead_new_events() from which id on this transaction's may be.
+ * Is it a trigger, a constraint, an automation or the like that runs now, or that has thrown the last
+ * error? Set to false by whoever catches that.
  */
-extern void sl_events_mark(void);
+extern bool sl_in_users_code;
 
-/*
- * For a trigger that sees an event: is it sl_events_insert() that stores it, for a webhook of that
- * connection? Not what another trigger has inserted on the way, nor what one has moved to another
- * connection.
- */
-extern bool sl_event_is_being_stored(int64 id, const char *connection);
-
-/*
- * Does an insertion's error tell of a repeated delivery? The first one goes by names, which a
- * user's trigger can choose as well; the second one looks whether the row that was not inserted is
- * there.
- */
-extern bool sl_may_be_known_event(const ErrorData *error);
-extern bool sl_event_is_known(SlEventRow *row, const ErrorData *error);
-
-/* The relation, looked up anew after sl_events_forget(), its name, and its schema's, quoted. */
-extern Oid		   sl_events_relation(void);
-extern char		  *sl_events_name(void);
-extern const char *sl_events_schema(void);
-extern void		   sl_events_forget(void);
+/* Takes the statement that inserts events out of an error's context. */
+extern void sl_events_leave_out_statement(char *context);
 
 /* For a while, no more notifications: a commit has failed for them. */
 extern void sl_events_be_silent(void);
@@ -466,6 +402,7 @@ extern void sl_failed_record(const SlSource *source, const char *event_type, Jso
 typedef enum SlTrouble
 {
 	SL_TROUBLE_LISTENER,
+	SL_TROUBLE_TABLE,
 	SL_TROUBLE_NOTIFY,
 	SL_N_TROUBLES
 } SlTrouble;

@@ -21,7 +21,7 @@ use Test::More;
 use SmartleadTest;
 
 our @EXPORT = qw(
-  webhook_node make_connection webhook_url receiver_listens receiver_pid
+  webhook_node make_connection ids_by_hand webhook_url receiver_listens receiver_pid
   send_event send_body send_beside status_of send_at_once raw_http event_counts stat_of
 );
 
@@ -38,7 +38,7 @@ sub webhook_node
 		extension => 0,
 		conf => "max_worker_processes = 16\nsmartlead.databases = 'postgres'\n"
 		  . "smartlead.port = $port\n$settings");
-	$node->safe_psql('postgres', 'CREATE EXTENSION smartlead');
+	$node->safe_psql('postgres', 'CREATE EXTENSION smartlead; SELECT smartlead_create_events()');
 	$node->safe_psql('postgres', 'CREATE ROLE app LOGIN; GRANT smartlead_admin TO app;');
 	make_connection($node, 'postgres');
 	return ($node, $port) if ($option{preload} // 1) == 0;
@@ -55,6 +55,15 @@ sub make_connection
 		CREATE SERVER hooks FOREIGN DATA WRAPPER smartlead OPTIONS (base_url 'http://127.0.0.1:9/api/v1');
 		CREATE USER MAPPING FOR PUBLIC SERVER hooks OPTIONS (api_key 'unused');
 		GRANT USAGE ON FOREIGN SERVER hooks TO smartlead_admin;});
+	return;
+}
+
+# Rows that a test inserts by hand get ids below zero; the receiver's come from its own sequence.
+sub ids_by_hand
+{
+	my ($node) = @_;
+	$node->safe_psql('postgres',
+		'ALTER TABLE smartlead_events ALTER id ADD GENERATED ALWAYS AS IDENTITY (MINVALUE -1000000000 START -1000000000)');
 	return;
 }
 

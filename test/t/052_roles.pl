@@ -45,6 +45,7 @@ $node->safe_psql('postgres', q{
 	GRANT USAGE ON FOREIGN SERVER other TO twofold;
 	CREATE SCHEMA work; GRANT ALL ON SCHEMA work TO app;});
 my $hooks = webhook_url($node);
+ids_by_hand($node);
 my $other = as('app', q{SELECT smartlead_webhook_url('other')});
 is(send_event($hooks, event('to hooks')), 200, 'an event of one connection');
 is(send_event($other, event('to other')), 200, 'and of another');
@@ -120,11 +121,12 @@ sub policy
 }
 $node->safe_psql('postgres', 'CREATE ROLE deputy; GRANT "the boss" TO deputy');
 policy('ALTER POLICY administrators ON % TO deputy');
+$node->safe_psql('postgres', 'ALTER TABLE smartlead_events OWNER TO deputy'); # whose table events are written into
 is(served_as('after ALTER POLICY'), 'deputy', 'S8: so does the role that the policy is given to, from the next event on');
 $node->safe_psql('postgres', 'ALTER ROLE deputy RENAME TO "the deputy"');
 is(served_as('after a new name'), 'the deputy', 'S8: and by its new name');
 policy('DROP POLICY administrators ON %');
-$node->safe_psql('postgres', 'ALTER ROLE "the boss" RENAME TO smartlead_admin');
+$node->safe_psql('postgres', 'ALTER ROLE "the boss" RENAME TO smartlead_admin; ALTER TABLE smartlead_events OWNER TO smartlead_admin');
 is(served_as('after DROP POLICY'), 'smartlead_admin', 'S8: without the policy it is who has the name');
 policy('CREATE POLICY administrators ON % TO smartlead_admin USING (true) WITH CHECK (true)');
 $node->safe_psql('postgres', 'ALTER ROLE smartlead_admin RENAME TO "the boss"; DROP ROLE "the deputy"');

@@ -289,6 +289,7 @@ my @changes = (
 $node->safe_psql('postgres', 'CREATE ROLE other');
 $node->safe_psql('postgres', 'CREATE DATABASE changed');
 $node->safe_psql('changed', 'CREATE EXTENSION smartlead');
+$node->safe_psql($_, 'SELECT smartlead_create_events()') for 'fresh', 'changed';
 my @with = (with => ['smartlead_events']);
 my @original = extension_objects($node, 'fresh', @with);
 is(differences(\@original, [ extension_objects($node, 'changed', @with) ]), '', 'two installations are the same');

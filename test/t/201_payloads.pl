@@ -32,7 +32,7 @@ sub everything
 
 sub forget
 {
-	sql('DELETE FROM smartlead_failed_events; DELETE FROM smartlead_events');
+	sql('DELETE FROM smartlead_failed_events; DELETE FROM smartlead_events; DELETE FROM smartlead_event_keys');
 	return;
 }
 
@@ -264,7 +264,8 @@ sub send_with_ids
 sub age
 {
 	my ($campaign, $interval) = @_;
-	sql("UPDATE smartlead_events SET received_at = received_at - '$interval'::interval WHERE campaign_id = $campaign");
+	sql("UPDATE smartlead_event_keys k SET received_at = k.received_at - '$interval'::interval
+		FROM smartlead_events e WHERE e.id = k.event_id AND e.campaign_id = $campaign");
 	return;
 }
 

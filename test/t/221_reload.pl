@@ -127,7 +127,7 @@ SKIP:
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM smartlead_events WHERE stats_id = 'begun'}), 1, 'review: their event is stored');
 	set('RESET smartlead.max_connections', 'RESET smartlead.max_header_size', "SET smartlead.port = $port");
 	ok(receiver_listens($port), 'review: back again');
-	$node->safe_psql('postgres', 'DELETE FROM smartlead_events');
+	$node->safe_psql('postgres', 'DELETE FROM smartlead_events; DELETE FROM smartlead_event_keys');
 }
 
 # Reloads under load. Each client is a process that does the same again and again until the test ends.

@@ -31,7 +31,7 @@ sub trigger
 
 sub empty
 {
-	return $node->safe_psql('postgres', 'DELETE FROM smartlead_failed_events; DELETE FROM smartlead_events');
+	return $node->safe_psql('postgres', 'DELETE FROM smartlead_failed_events; DELETE FROM smartlead_events; DELETE FROM smartlead_event_keys');
 }
 
 $node->safe_psql('postgres', q{CREATE SCHEMA work; GRANT ALL ON SCHEMA work TO app;});
@@ -124,74 +124,85 @@ SKIP:
 
 # Reading on, while lower ids are still to come
 empty();
-my $last = $node->safe_psql('postgres', 'SELECT last_value FROM smartlead_events_id_seq');
+ids_by_hand($node);
+my $last = $node->safe_psql('postgres', 'SELECT last_value FROM smartlead_event_id_seq');
 my $reader = 'SET ROLE reader; SELECT string_agg(stats_id, \' \' ORDER BY id) FROM smartlead_new_events(%s)';
 $node->safe_psql('postgres', 'CREATE ROLE reader; GRANT smartlead_admin TO reader');
 my $read = sub { return $node->safe_psql('postgres', sprintf($reader, $_[0] // $last)) };
 my $manual = SmartleadSession->new($node);
+# A failed event, to be tried again: what takes an id of the sequence in a transaction of somebody's own
+my $fails = sub
+{
+	my ($stats_id) = @_;
+	$node->safe_psql('postgres', "INSERT INTO smartlead_failed_events (received_at, connection, webhook, sqlstate, error, payload)
+		SELECT now(), 'hooks', max(id), 'XX000', 'made up', jsonb_build_object('event_type', 'EMAIL_OPEN', 'stats_id', '$stats_id',
+			'campaign_id', 1, 'event_timestamp', '2026-03-03T09:00:00Z') FROM smartlead_webhooks WHERE subscriber = 'app'::regrole");
+	return;
+};
+my $again = 'SELECT smartlead_retry_event(id) FROM smartlead_failed_events';
 $manual->query(q{BEGIN; INSERT INTO smartlead_events (connection, stats_id, fingerprint, event_at, payload) VALUES ('hooks', 'manual', gen_random_uuid(), now(), '{}')});
-is(send_event($url, { %{ event() }, stats_id => 'second' }), 200, 'an event after an insertion that is still open');
-is($node->safe_psql('postgres', q{SELECT stats_id FROM smartlead_events}), 'second', 'R13: the higher id is there first');
-is($read->(), '', 'R13: but not told yet');
+$manual->query(q{CREATE TABLE work.other (id int); LOCK TABLE work.other});
+is(send_event($url, { %{ event() }, stats_id => 'first' }), 200, 'an event beside an insertion and a lock of somebody else');
+is($read->(), 'first', 'it is told: neither holds a reader up');
 $manual->query('COMMIT');
-is($read->(), 'manual second', 'R13: both are told when the lower one is there');
-$manual->query(q{BEGIN; SAVEPOINT s; INSERT INTO smartlead_events (connection, stats_id, fingerprint, event_at, payload) VALUES ('hooks', 'undone', gen_random_uuid(), now(), '{}'); ROLLBACK TO s});
-is(send_event($url, { %{ event() }, stats_id => 'third' }), 200, 'an event beside an insertion that was undone');
+is($read->(), 'first', 'nor has the insertion an id that comes after it');
+$fails->('low');
+$manual->query("BEGIN; $again");
+is(send_event($url, { %{ event() }, stats_id => 'high' }), 200, 'an event after one that is being tried again');
+is($node->safe_psql('postgres', q{SELECT string_agg(stats_id, ' ') FROM smartlead_events WHERE id > 0}), 'first high', 'R13: the higher id is there first');
+is($read->(), 'first', 'R13: but not told yet');
+$manual->query('COMMIT');
+is($read->(), 'first low high', 'R13: both are told when the lower one is there');
+$fails->('undone');
+$manual->query("BEGIN; SAVEPOINT s; $again; ROLLBACK TO s");
+is(send_event($url, { %{ event() }, stats_id => 'third' }), 200, 'an event beside one that was undone');
+is($read->(), 'first low high third', 'R13: what was undone is waited for no more');
+$manual->query("$again");
+is($read->(), 'first low high', 'R13: done once more, it is, from where its transaction began on');
 $manual->query('ROLLBACK');
-is($read->(), 'manual second third', 'R13: what was undone is waited for no more');
-# A failed event that is tried again behind one's own insertion
-trigger(q{IF NEW.subject = 'fail' THEN RAISE EXCEPTION 'mine'; END IF;});
-is(send_event($url, event('fail')), 200, 'an event that fails');
-trigger('');
-$manual->query(q{BEGIN; INSERT INTO smartlead_events (connection, stats_id, fingerprint, event_at, payload) VALUES ('hooks', 'low', gen_random_uuid(), now(), '{}')});
-is(send_event($url, { %{ event() }, stats_id => 'high' }), 200, 'an event behind an insertion that is still open');
-$manual->query(q{UPDATE smartlead_events SET stats_id = 'again' WHERE id = (SELECT smartlead_retry_event(id) FROM smartlead_failed_events)});
-is($read->(), '', 'R13: what is tried again in the same transaction does not hide its lower id');
-$manual->query('COMMIT');
-like($read->(), qr/^manual second third low high \w+$/, 'R13: then all are told');
-# What a trigger inserts while a failure is written down, before the receiver's own first row
-$node->safe_psql('postgres', q{SET ROLE app;
-	CREATE FUNCTION work.derive() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-		INSERT INTO public.smartlead_events (connection, stats_id, fingerprint, event_at, payload) VALUES ('hooks', 'derived', gen_random_uuid(), now(), '{}');
-		RETURN NULL; END $$;});
-$node->safe_psql('postgres', q{CREATE TRIGGER derive AFTER INSERT ON smartlead_failed_events FOR EACH ROW EXECUTE FUNCTION work.derive()});
+# One mark a transaction
 $node->safe_psql('postgres', q{ALTER SYSTEM SET smartlead.trigger_timeout = '60s'; });
 $node->safe_psql('postgres', q{SELECT pg_reload_conf()});
-trigger(q{IF NEW.subject = 'fail' THEN RAISE EXCEPTION 'mine'; END IF; IF NEW.subject = 'slow' THEN
-	INSERT INTO public.smartlead_events (connection, stats_id, fingerprint, event_at, payload) VALUES ('hooks', 'inner', gen_random_uuid(), now(), '{}');
-	PERFORM pg_advisory_xact_lock(2); END IF;});
+trigger(q{IF NEW.subject = 'fail' THEN RAISE EXCEPTION 'mine'; END IF; IF NEW.subject = 'slow' THEN PERFORM pg_advisory_xact_lock(2); END IF;});
 my $blocker = SmartleadSession->new($node);
 $blocker->query('SELECT pg_advisory_lock(2)');
-my $floor = $node->safe_psql('postgres', 'SELECT last_value FROM smartlead_events_id_seq');
+my $floor = $node->safe_psql('postgres', 'SELECT last_value FROM smartlead_event_id_seq');
 my $both = do { open my $pipe, '-|' or do { print send_body($url, JSON::PP->new->encode([ event('fail'), (map { event() } 1 .. 10), event('slow') ])); close STDOUT; POSIX::_exit(0); }; $pipe };
 $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'smartlead receiver' AND wait_event = 'advisory'});
+is($node->safe_psql('postgres', q{SELECT min(objid::bigint) FROM pg_locks WHERE locktype = 'userlock'}) >= $floor ? 1 : 0, 1, 'R13: a mark tells above which id a batch is');
 cmp_ok($node->safe_psql('postgres', q{SELECT min(objid::bigint) FROM pg_locks WHERE locktype = 'userlock'}), '<=',
-	$node->safe_psql('postgres', q{SELECT last_value - 13 FROM smartlead_events_id_seq}), 'R13: no id of a batch is lower than what the receiver has marked');
+	$node->safe_psql('postgres', q{SELECT last_value - 12 FROM smartlead_event_id_seq}), 'R13: no id of a batch is lower than what the receiver has marked');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_locks WHERE locktype = 'userlock'}), 1, 'review: one mark a transaction, however many statements it has');
 $blocker->query('SELECT pg_advisory_unlock(2)');
 is(status_of($both), 200, 'the batch is stored');
 $blocker->quit;
 trigger('');
-$node->safe_psql('postgres', 'DROP TRIGGER derive ON smartlead_failed_events');
-$node->safe_psql('postgres', q{DELETE FROM smartlead_events WHERE id > } . $floor);
-# Prepared transactions
-my $told = $read->();
-$manual->query(q{BEGIN; INSERT INTO smartlead_events (connection, stats_id, fingerprint, event_at, payload) VALUES ('hooks', 'prepared', gen_random_uuid(), now(), '{}'); PREPARE TRANSACTION 'later'});
-$node->safe_psql('postgres', q{INSERT INTO smartlead_events (connection, stats_id, fingerprint, event_at, payload) VALUES ('hooks', 'after', gen_random_uuid(), now(), '{}')});
-is($read->(), '', 'R13: a prepared insertion is waited for');
+empty();
+$last = $node->safe_psql('postgres', 'SELECT last_value FROM smartlead_event_id_seq');
+# Prepared transactions, which can hold no notifications
+$node->safe_psql('postgres', 'ALTER SYSTEM SET smartlead.notify_events = off');
+$node->reload;
+ok(wait_until(sub { $manual->query('SHOW smartlead.notify_events') eq 'off' }, 'no notifications'), 'without notifications');
+$fails->('prepared');
+$manual->query("BEGIN; $again; PREPARE TRANSACTION 'later'");
+is(send_event($url, { %{ event() }, stats_id => 'after' }), 200, 'an event after one that is prepared');
+is($read->(), '', 'R13: a prepared transaction is waited for');
 $node->safe_psql('postgres', q{COMMIT PREPARED 'later'});
-is($read->(), "$told prepared after", 'R13: then it is told first');
-$node->safe_psql('postgres', q{DELETE FROM smartlead_events WHERE stats_id IN ('prepared', 'after')});
+is($read->(), 'prepared after', 'R13: then it is told first');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET smartlead.notify_events');
 # A copy of the database, whose tables have the same numbers
 $_->quit for $manual;
+$fails->('twin');
 $node->safe_psql('postgres', q{ALTER SYSTEM SET smartlead.databases = ''});
 $node->reload;
 ok(wait_until(sub { ($node->psql('template1', 'CREATE DATABASE twin TEMPLATE postgres'))[0] == 0 }, 'a copy'), 'a copy of the database');
-$node->safe_psql('postgres', q{ALTER SYSTEM SET smartlead.databases = 'postgres'});
+$node->safe_psql('postgres', q{DELETE FROM smartlead_failed_events; ALTER SYSTEM SET smartlead.databases = 'postgres'});
 $node->reload;
 $manual = SmartleadSession->new($node, database => 'twin');
-$manual->query(q{BEGIN; INSERT INTO smartlead_events (connection, stats_id, fingerprint, event_at, payload) VALUES ('hooks', 'twin', gen_random_uuid(), now(), '{}')});
-like($read->(), qr/^manual second third low high \w+$/, 'R13: what goes on in a copy of the database holds nobody up');
+$manual->query("BEGIN; $again");
+receiver_listens($port);
+is(send_event($url, { %{ event() }, stats_id => 'here' }), 200, 'an event here');
+is($read->(), 'prepared after here', 'R13: what goes on in a copy of the database holds nobody up');
 $manual->quit;
 $node->safe_psql('postgres', 'DROP DATABASE twin WITH (FORCE)');
 $manual = SmartleadSession->new($node);
@@ -215,7 +226,15 @@ unlike($read->(), qr/slow|beside/, 'R13: it is not told before the slow one');
 $holder->query('SELECT pg_advisory_unlock(1)');
 is(status_of($slow), 200, 'the slow one is stored');
 status_of($_) for @beside;
-like($read->(), qr/^manual second third low high \w+ slow beside/, 'R13: then both are told');
+like($read->(), qr/^prepared after here slow beside/, 'R13: then both are told');
+# The same event to two receivers: the one waits for what becomes of the other's.
+$holder->query('SELECT pg_advisory_lock(1)');
+my %twice = (%{ event('slow') }, stats_id => 'twice');
+my @twice = map { send_beside($url, \%twice) } 1 .. 6;
+ok($node->poll_query_until('postgres', q{SELECT count(*) FILTER (WHERE wait_event = 'advisory') = 1 FROM pg_stat_activity WHERE backend_type = 'smartlead receiver'}), 'a receiver stores it');
+$holder->query('SELECT pg_advisory_unlock(1)');
+is(join(' ', map { status_of($_) } @twice), join(' ', (200) x 6), 'an event six times at once, with two receivers');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM smartlead_events WHERE stats_id = 'twice'}), 1, 'is stored once');
 # Reading on under load: nothing is missed.
 trigger(q{PERFORM pg_sleep(random() * 0.02);});
 my $upto = $node->safe_psql('postgres', 'SELECT max(id) FROM smartlead_events');

@@ -131,7 +131,7 @@ for my $kind (sort keys %crash)
 {
 	my $directory = PostgreSQL::Test::Utils::tempdir();
 	my $stop = "$directory/stop";
-	$node->safe_psql('postgres', 'TRUNCATE smartlead_events, smartlead_failed_events, public.copies');
+	$node->safe_psql('postgres', 'TRUNCATE smartlead_events, smartlead_event_keys, smartlead_failed_events, public.copies');
 	my @pids = start_senders($stop, "$directory/answered");
 	my $survived = 0;
 	for my $round (1 .. $rounds)

@@ -13,6 +13,7 @@ use WebhookTest;
 
 my ($node, $port) = webhook_node('retention', settings => 'restart_after_crash = on');
 my $url = webhook_url($node);
+ids_by_hand($node);
 
 sub old_events
 {
@@ -164,6 +165,16 @@ $node->safe_psql('postgres', q{DROP TABLE smartlead_failed_events; ALTER TABLE m
 	ALTER EXTENSION smartlead ADD TABLE smartlead_failed_events});
 $node->reload;
 ok(wait_until(sub { housekeeper('trouble') eq '' }, 'no trouble'), 'E4: until it is a plain one');
+
+# What identifies events
+$node->safe_psql('postgres', q{INSERT INTO smartlead_event_keys (fingerprint, event_id, received_at)
+	SELECT gen_random_uuid(), n, now() - CASE WHEN n <= 5000 THEN interval '5 days' ELSE interval '3 days' END FROM generate_series(1, 5010) n});
+my $keys = q{SELECT count(*) FROM smartlead_event_keys WHERE received_at < now() - interval '2 days'};
+set("smartlead.event_key_retention = '4d'");
+ok($node->poll_query_until('postgres', "SELECT ($keys) = 10"), 'keys of events go by their own age, and no others');
+set("smartlead.event_key_retention = '1d'");
+ok($node->poll_query_until('postgres', "SELECT ($keys) = 0"), 'until the day that they are kept at least');
+isnt(($node->psql('postgres', "ALTER SYSTEM SET smartlead.event_key_retention = '23h'"))[0], 0, 'of which nothing is taken off');
 
 # Crashes, and the end
 $pid = housekeeper('pid');

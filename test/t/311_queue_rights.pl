@@ -150,11 +150,13 @@ is(sandbox_get('/_sandbox/state/leads/549768/3499513771')->{status} ne '', 1, 'S
 
 query(q{DROP USER MAPPING FOR dana SERVER sandbox; CREATE USER MAPPING FOR PUBLIC SERVER sandbox OPTIONS (api_key 'sandbox-key-alpha');
 	CREATE ROLE keeper; GRANT USAGE ON FOREIGN DATA WRAPPER smartlead TO keeper; ALTER SERVER sandbox OWNER TO keeper;
+	SELECT smartlead_create_events();
 	CREATE FUNCTION count_updates() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE $$as %$$, current_user; END';
 	CREATE TRIGGER count_updates BEFORE UPDATE ON smartlead_events FOR EACH ROW EXECUTE FUNCTION count_updates();
 	SELECT smartlead_webhook_url('sandbox');
 	SELECT smartlead_automate('EMAIL_SENT', 'get_campaign', '{"campaign_id": "$campaign_id"}', connection => 'sandbox');
-	INSERT INTO smartlead_events (connection, fingerprint, event_at, payload) SELECT c, gen_random_uuid(), now(), '{}' FROM unnest(ARRAY['sandbox', 'elsewhere']) c;
+	INSERT INTO smartlead_events (id, connection, fingerprint, event_at, payload)
+		SELECT n, c, gen_random_uuid(), now(), '{}' FROM unnest(ARRAY['sandbox', 'elsewhere']) WITH ORDINALITY u (c, n);
 	INSERT INTO smartlead_failed_events (received_at, connection, payload, sqlstate, error) VALUES (now(), 'sandbox', '{}', 'XX000', 'x');
 	INSERT INTO smartlead_queue_paused (connection, run_as, reason, sqlstate, version) SELECT c, 'keeper', c, 'SL401', 'none' FROM unnest(ARRAY['sandbox', 'sales']) c});
 my $renamed = as('postgres', "SELECT smartlead_enqueue('pause_lead', '$bo', now() + interval '1 hour', 'sandbox')");

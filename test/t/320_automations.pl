@@ -140,8 +140,10 @@ cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM smartlead_queue'), '<=
 # the snapshot of its transaction is older than the automation; and forgets one that was rolled back.
 as_app('SELECT smartlead_drop_automation(id) FROM smartlead_list_automations()');
 $node->safe_psql('postgres', 'DELETE FROM smartlead_queue');
-my $insert = q{INSERT INTO smartlead_events (connection, fingerprint, event_at, kind, campaign_id, lead_id, payload)
-	VALUES ('sandbox', gen_random_uuid(), now(), 'EMAIL_BOUNCE', 549768, 3499513772, '{}');};
+my $insert = q{INSERT INTO smartlead_failed_events (received_at, connection, webhook, sqlstate, error, payload)
+	SELECT now(), 'sandbox', max(id), 'XX000', 'made up', jsonb_build_object('event_type', 'EMAIL_BOUNCE', 'stats_id', gen_random_uuid(),
+		'campaign_id', 549768, 'sl_email_lead_id', 3499513772, 'event_timestamp', clock_timestamp()) FROM smartlead_webhooks;
+	SELECT count(smartlead_retry_event(id)) FROM smartlead_failed_events;};
 my $automate = q{SELECT smartlead_automate('EMAIL_BOUNCE', 'pause_lead', '{"campaign_id": "$campaign_id", "lead_id": "$lead_id"}');};
 $node->safe_psql('postgres', q{CREATE TABLE counted (step text, jobs bigint)});
 my $count = sub { "INSERT INTO counted SELECT '$_[0]', count(*) FROM smartlead_queue;" };

@@ -4,6 +4,7 @@
 \set sandbox_said `test/sandboxctl POST /_sandbox/reset`
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS smartlead CASCADE;
+DROP TABLE IF EXISTS smartlead_events;
 CREATE EXTENSION smartlead;
 CREATE SERVER sandbox FOREIGN DATA WRAPPER smartlead
 	OPTIONS (base_url :'sandbox_url', rate_limit 'none');
