@@ -4,7 +4,8 @@
 # to use as it is.
 #
 # Where there is no server yet, its package is not installed, since Debian's makes a cluster and starts it on
-# port 5432: it is unpacked below build/server, for the private copy of the installation.
+# port 5432: it is unpacked below build/server, for the private copy of the installation. pg_partman, which one test
+# is about, is unpacked below build/partman; where it can't be had, that test is left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -82,6 +83,7 @@ probe_test()
 	need 'command -v openssl' openssl
 }
 
+purposes=$*
 for purpose in "$@"; do
 	case $purpose in
 		build) probe_build ;;
@@ -98,7 +100,38 @@ for purpose in "$@"; do
 	esac
 done
 
-[ ${#missing[@]} -gt 0 ] || exit 0
+# wants_partman: whether it is for the tests to have, and neither the installation nor build/partman has it. Debian's
+# package fits Debian's PostgreSQL alone.
+wants_partman()
+{
+	local config=${PG_CONFIG:-pg_config} control
+	[[ " $purposes " == *" test "* ]] && command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
+	control=$("$config" --sharedir)/extension/pg_partman.control
+	[[ $control == /usr/share/postgresql/* ]] && [ ! -e "$control" ] && [ ! -e "build/partman$control" ]
+}
+
+# Nothing is installed for it, so nobody has to be root; apt's lists are taken as they are.
+unpack_partman()
+{
+	local package
+	package=postgresql-$(postgres_major)-partman
+	mkdir -p build/partman/package
+	if (cd build/partman/package && apt-get -qq download "$package" >../../apt-partman.log 2>&1); then
+		say "unpacking $package below build/partman"
+		dpkg-deb -x build/partman/package/*.deb build/partman
+	else
+		say "without pg_partman: $package can't be had (build/apt-partman.log)"
+	fi
+	rm -rf build/partman/package
+}
+
+finish()
+{
+	! wants_partman || unpack_partman
+	exit 0
+}
+
+[ ${#missing[@]} -gt 0 ] || finish
 
 # Before apt's lists are there, the major version may be unknown: then Debian's own names say it.
 names()
@@ -166,3 +199,4 @@ if [ ${#packages[@]} -gt 0 ]; then
 	apt install -y --no-install-recommends "${packages[@]}"
 fi
 [ -z "$wants_server" ] || unpack_server "$(postgres_major)"
+finish

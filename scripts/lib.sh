@@ -73,19 +73,24 @@ use_private_copy()
 	bindir=$copy$bindir
 }
 
-# Makes the copy, unless it is there, and puts the extension into it.
+# Makes the copy, unless it is there, and puts the extension into it. With it come the extensions that the installation
+# has besides, of which some tests are about, and pg_partman, if deps.sh has unpacked that; it is made anew when
+# there are others.
 install_privately()
 {
-	local made_from
+	local made_from sharedir
 	use_private_copy
-	made_from="$("$pg_config" --version) $(readlink -f "$server") $(stat -L -c '%s %Y' "$server")"
+	sharedir=$("$pg_config" --sharedir)
+	made_from="$("$pg_config" --version) $(readlink -f "$server") $(stat -L -c '%s %Y' "$server")
+$(ls "$sharedir"/extension/*.control "$top/build/partman$sharedir"/extension/*.control 2>/dev/null | cksum || true)"
 	if [ "$(cat "$copy/made-from" 2>/dev/null)" != "$made_from" ]; then
 		say "copying PostgreSQL to $copy"
 		rm -rf "${copy:?}"/*
 		copy_directory "$system_bindir" "$copy"
 		copy_directory "$("$pg_config" --pkglibdir)" "$copy"
-		copy_directory "$("$pg_config" --sharedir)" "$copy"
+		copy_directory "$sharedir" "$copy"
 		[ "$server" = "$system_bindir/postgres" ] || cp -a build/server/. "$copy"
+		[ ! -e "build/partman$sharedir/extension" ] || cp -a build/partman/. "$copy"
 		printf '%s\n' "$made_from" >"$copy/made-from"
 	fi
 	say "installing the extension into $copy"
