@@ -110,6 +110,9 @@ extern void sl_events_create(void);
 extern void	 sl_event_ids_draw(SlEventRow *rows, int n);
 extern int64 sl_last_event_id(void);
 
+/* The one of these rows, whose ids were drawn together, that has the id; or NULL (ids.c). */
+extern SlEventRow *sl_event_row_of(SlEventRow *rows, int n, int64 id);
+
 /*
  * Writes the keys of events, and marks those rows whose event is new (keys.c). Returns their number.
  * Waits for transactions that write the same keys. In a transaction and SPI.

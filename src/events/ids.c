@@ -73,3 +73,24 @@ sl_event_ids_draw(SlEventRow *rows, int n)
 		rows[i].nulls[SL_EVENT_ID - 1] = false;
 	}
 }
+
+/* They are in the order of their ids, as these were drawn. */
+SlEventRow *
+sl_event_row_of(SlEventRow *rows, int n, int64 id)
+{
+	int low = 0, high = n;
+
+	while (low < high)
+	{
+		int	  middle = low + (high - low) / 2;
+		int64 its_id = DatumGetInt64(rows[middle].values[SL_EVENT_ID - 1]);
+
+		if (its_id == id)
+			return &rows[middle];
+		if (its_id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}

@@ -90,6 +90,10 @@ array_of_keys(SlEventRow **sorted, int n, Oid type)
 	return sl_composite_array(type, tuples, n);
 }
 
+/*
+ * The SELECT is for Citus: of an INSERT into a distributed table it counts the rows that were met there
+ * already as well, which SPI takes for a fault where there is more in RETURNING than that.
+ */
 static void
 run_claim(Datum array, Oid type)
 {
@@ -101,14 +105,28 @@ run_claim(Datum array, Oid type)
 	sl_become_owner(ours->keys, &caller);
 	if (!sl_plan_is_ready(&plan))
 		sl_plan_make(&plan,
-					 psprintf("INSERT INTO %s.smartlead_event_keys (" COLUMNS ") SELECT " COLUMNS
-							  " FROM pg_catalog.unnest($1)"
-							  " ON CONFLICT DO NOTHING RETURNING event_id",
+					 psprintf("WITH claimed AS (INSERT INTO %s.smartlead_event_keys (" COLUMNS ")"
+							  " SELECT " COLUMNS " FROM pg_catalog.unnest($1)"
+							  " ON CONFLICT DO NOTHING RETURNING event_id)"
+							  " SELECT event_id FROM claimed",
 							  ours->schema_name),
 					 1, &array_type);
-	if (SPI_execute_plan(plan.plan, &array, NULL, false, 0) != SPI_OK_INSERT_RETURNING)
+	if (SPI_execute_plan(plan.plan, &array, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not write the keys of events");
 	sl_become_oneself(&caller);
+}
+
+/* They come back in any order: of a distributed table, as its nodes answer. */
+static SlEventRow *
+claimed_row(SlEventRow *rows, int n, int number)
+{
+	bool		is_null;
+	Datum		id = SPI_getbinval(SPI_tuptable->vals[number], SPI_tuptable->tupdesc, 1, &is_null);
+	SlEventRow *row = sl_event_row_of(rows, n, DatumGetInt64(id));
+
+	if (row == NULL)
+		elog(ERROR, "the key of another event came back");
+	return row;
 }
 
 int
@@ -117,24 +135,17 @@ sl_keys_claim(SlEventRow *rows, int n)
 	MemoryContext caller = CurrentMemoryContext;
 	Oid			  type = get_rel_type_id(sl_event_objects()->keys);
 	SlEventRow	**sorted = sort_rows(rows, n);
-	uint64		  claimed = 0, n_claimed;
+	int			  n_claimed;
 
 	run_claim(array_of_keys(sorted, n, type), type);
-	n_claimed = SPI_processed;
+	n_claimed = (int) SPI_processed;
 	for (int i = 0; i < n; i++)
-	{
-		bool is_null;
-
-		sorted[i]->is_new = claimed < n_claimed &&
-							DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[claimed],
-														SPI_tuptable->tupdesc, 1, &is_null)) ==
-								DatumGetInt64(sorted[i]->values[SL_EVENT_ID - 1]);
-		claimed += sorted[i]->is_new;
-	}
-	Assert(claimed == n_claimed);
+		rows[i].is_new = false;
+	for (int i = 0; i < n_claimed; i++)
+		claimed_row(rows, n, i)->is_new = true;
 	SPI_freetuptable(SPI_tuptable);
 	MemoryContextSwitchTo(caller);
-	return (int) n_claimed;
+	return n_claimed;
 }
 
 /* ---- looking up ---- */

@@ -29,6 +29,7 @@
 
 #include "events/events.h"
 #include "role/role.h"
+#include "watch/relations.h"
 #include "worker/worker.h"
 
 #define TABLE "smartlead_events"
@@ -51,7 +52,7 @@ static uint64		  changes = 0; /* in the catalog, so far: what was read before is
 /* ---- what belongs to the extension ---- */
 
 static void
-relation_changed(Datum argument, Oid relation)
+relation_changed(Oid relation)
 {
 	changes++;
 	if (!OidIsValid(relation) || relation == objects.keys || relation == objects.row_relation)
@@ -93,7 +94,7 @@ watch_catalog(void)
 
 	if (watched)
 		return;
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	sl_watch_relations(relation_changed);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, catalog_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMMEMROLE, catalog_changed, (Datum) 0);
 	watched = true;
@@ -151,7 +152,8 @@ sl_plan_is_ready(const SlPlan *plan)
 void
 sl_plan_make(SlPlan *plan, const char *statement, int n, Oid *types)
 {
-	SPIPlanPtr made = SPI_prepare_cursor(statement, n, types, CURSOR_OPT_GENERIC_PLAN);
+	/* Not for a generic plan in any case: Citus can plan for given values only. */
+	SPIPlanPtr made = SPI_prepare(statement, n, types);
 
 	if (made == NULL || SPI_keepplan(made) != 0)
 		elog(ERROR, "could not prepare a statement: %s", SPI_result_code_string(SPI_result));

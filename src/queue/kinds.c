@@ -11,12 +11,12 @@
 
 #include "access/xact.h"
 #include "executor/spi.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "queue/automation.h"
 #include "queue/owner.h"
+#include "watch/relations.h"
 #include "worker/worker.h"
 
 static MemoryContext context = NULL;
@@ -25,7 +25,7 @@ static Oid			 relation = InvalidOid; /* whose rows they come from */
 static bool			 stale = true;
 
 static void
-relation_changed(Datum arg, Oid changed)
+relation_changed(Oid changed)
 {
 	if (!OidIsValid(changed) || changed == relation)
 		stale = true;
@@ -38,7 +38,7 @@ forget(void)
 	{
 		context =
 			AllocSetContextCreate(TopMemoryContext, "smartlead automations", ALLOCSET_SMALL_SIZES);
-		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		sl_watch_relations(relation_changed);
 	}
 	kinds = NIL;
 	MemoryContextReset(context);

@@ -27,6 +27,7 @@
 #include "utils/syscache.h"
 
 #include "role/role.h"
+#include "watch/relations.h"
 #include "worker/worker.h"
 
 /* The table whose policy is for smartlead_admin, and holds the role itself. */
@@ -124,7 +125,7 @@ find_admin(Oid table)
 }
 
 static void
-table_changed(Datum unused, Oid table)
+table_changed(Oid table)
 {
 	if (!OidIsValid(table) || table == admin_table)
 		admin_is_current = false;
@@ -146,7 +147,7 @@ sl_admin_role(void)
 		return admin;
 	if (!is_told)
 	{
-		CacheRegisterRelcacheCallback(table_changed, (Datum) 0);
+		sl_watch_relations(table_changed);
 		CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
 		is_told = true;
 	}

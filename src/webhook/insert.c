@@ -141,27 +141,6 @@ has_connection(const SlEventRow *row, const char *connection)
 		   memcmp(VARDATA_ANY(own), connection, strlen(connection)) == 0;
 }
 
-/* The row that was given that id, which are in order; or NULL. */
-static const SlEventRow *
-find_row(const SlEventRow *rows, int n, int64 id)
-{
-	int low = 0, high = n;
-
-	while (low < high)
-	{
-		int	  middle = low + (high - low) / 2;
-		int64 its_id = DatumGetInt64(rows[middle].values[SL_EVENT_ID - 1]);
-
-		if (its_id == id)
-			return &rows[middle];
-		if (its_id < id)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
-}
-
 /*
  * Automations use their owners' keys, so they act for what a webhook of that connection has brought,
  * and not for what a trigger has put in its place.
@@ -174,7 +153,7 @@ automate(const SlEventRow *rows, int n, Stored *stored)
 
 	for (int i = 0; stored->whole && i < stored->n; i++)
 	{
-		const SlEventRow *row = find_row(rows, n, id_of(stored, i));
+		const SlEventRow *row = sl_event_row_of((SlEventRow *) rows, n, id_of(stored, i));
 
 		if (row != NULL && row->is_new &&
 			has_connection(row, SPI_getvalue(stored->rows[i], stored->descriptor, connection)))

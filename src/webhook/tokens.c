@@ -16,11 +16,11 @@
 #include "lib/stringinfo.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "watch/relations.h"
 #include "webhook/webhook.h"
 
 static MemoryContext context = NULL;
@@ -71,7 +71,7 @@ sl_token_make(char *text, uint8 *hash)
 }
 
 static void
-relation_changed(Datum arg, Oid relation)
+relation_changed(Oid relation)
 {
 	if (!OidIsValid(relation) || relation == token_relation || relation == webhook_relation)
 		stale = true;
@@ -85,7 +85,7 @@ prepare_table(void)
 	if (context == NULL)
 	{
 		context = AllocSetContextCreate(TopMemoryContext, "smartlead tokens", ALLOCSET_SMALL_SIZES);
-		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		sl_watch_relations(relation_changed);
 	}
 	else
 		MemoryContextReset(context);
