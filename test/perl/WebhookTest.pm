@@ -23,6 +23,7 @@ use SmartleadTest;
 our @EXPORT = qw(
   webhook_node make_connection ids_by_hand webhook_url receiver_listens receiver_pid
   send_event send_body send_beside status_of send_at_once raw_http event_counts stat_of
+  has_partman partition_daily partman_block
 );
 
 # A started node whose database "postgres" has the extension, a role "app" that may subscribe, the
@@ -168,6 +169,34 @@ sub event_counts
 	return $node->safe_psql('postgres',
 		q{SELECT (SELECT count(*) FROM smartlead_events) || '/' || (SELECT count(*) FROM smartlead_failed_events)}
 	);
+}
+
+# Is pg_partman there? scripts/deps.sh gets it where it can be had.
+sub has_partman
+{
+	my ($node) = @_;
+	return $node->safe_psql('postgres', q{SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_partman'});
+}
+
+# Partitions by day, as docs/scale.md has them.
+sub partition_daily
+{
+	my ($node) = @_;
+	$node->safe_psql('postgres', partman_block($node, q{
+		CREATE SCHEMA IF NOT EXISTS partman;
+		CREATE EXTENSION IF NOT EXISTS pg_partman SCHEMA partman;
+		SELECT partman.create_parent('public.smartlead_events', 'received_at', p_interval => '1 day');}));
+	return;
+}
+
+# What was written for pg_partman 5, for the one that is there: up to 4 it must be told that partitions are PostgreSQL's own.
+sub partman_block
+{
+	my ($node, $sql) = @_;
+	my $version = $node->safe_psql('postgres',
+		q{SELECT split_part(default_version, '.', 1) FROM pg_available_extensions WHERE name = 'pg_partman'});
+	$sql =~ s/(create_parent\([^)]*)\)/$1, p_type => 'native')/ if $version < 5;
+	return $sql;
 }
 
 sub stat_of
