@@ -454,6 +454,8 @@ function check_endpoint(i,    key) {
 		fault_at(place_of(i), name_of[i] ": \"returns bigint\" and \"counts FIELD\" go together")
 	if ((page_size[i] != "") != (row_id[i] != ""))
 		fault_at(place_of(i), name_of[i] ": \"pages of N\" and \"rows told apart by FIELD\" go together")
+	if (page_size[i] != "" && method_of[i] != "GET")
+		fault_at(place_of(i), name_of[i] ": pages are asked for in the query of a GET")
 	check_path(i)
 	check_params(i)
 	key = name_of[i] "(" sql_types(i) ")"

@@ -10,6 +10,7 @@
 #include "utils/memutils.h"
 
 #include "api/call.h"
+#include "api/complete.h"
 
 static const SlPageRange no_page = {0, 0};
 
@@ -51,11 +52,10 @@ add_count(const SlAnswer *answer, const char *field, int64 *count, bool *known)
 static void
 complete(const SlConnection *connection, SlArguments *arguments)
 {
-	const SlCompletion *completion = arguments->endpoint->completion;
-	SlArguments		   *question = completion != NULL ? completion->ask(arguments) : NULL;
+	SlArguments *question = sl_complete_ask(connection, arguments);
 
 	if (question != NULL)
-		completion->take(connection, arguments, sl_call(connection, question));
+		arguments->endpoint->completion->take(connection, arguments, sl_call(connection, question));
 }
 
 static SlAnswer *
@@ -72,6 +72,8 @@ perform_all(const SlConnection *connection, SlArguments *arguments, int64 *count
 		if (count != NULL && answer->problem == NULL && endpoint->count_field != NULL)
 			add_count(answer, endpoint->count_field, count, known);
 	} while (answer->problem == NULL && next > 0);
+	if (answer->problem != NULL)
+		sl_complete_forget(connection, arguments);
 	return answer;
 }
 

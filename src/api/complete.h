@@ -20,4 +20,11 @@ extern const SlCompletion sl_complete_lead_id;
 /* A category by its name: looks up its id among the workspace's own. */
 extern const SlCompletion sl_complete_category_id;
 
+/* What to ask before the call; NULL: nothing, or it was found out a short while ago. */
+extern struct SlArguments *sl_complete_ask(const SlConnection *connection,
+										   struct SlArguments *arguments);
+
+/* The call has failed, maybe because of what was found out before. */
+extern void sl_complete_forget(const SlConnection *connection, const struct SlArguments *arguments);
+
 #endif /* SL_COMPLETE_H */

@@ -85,6 +85,9 @@ typedef struct SlCompletion
 	/* Takes the parameters from the answer, in which there is no problem. Throws if they are not in it. */
 	void (*take)(const SlConnection *connection, struct SlArguments *arguments,
 				 const struct SlAnswer *answer);
+	/* The parameters from which and which it finds, if what was found is kept for a while; or NULL. */
+	const char *from;
+	const char *found;
 } SlCompletion;
 
 typedef struct SlEndpoint

@@ -13,6 +13,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
+#include "api/complete.h"
 #include "queue/join.h"
 #include "queue/queue.h"
 #include "queue/rights.h"
@@ -206,16 +207,14 @@ build_request(SlTask *task)
 void
 sl_task_prepare(SlTask *task)
 {
-	const SlCompletion *completion;
-	MemoryContext		caller;
+	MemoryContext caller;
 
 	if (task->result.verdict != SL_UNDECIDED)
 		return;
 	caller = MemoryContextSwitchTo(task->context);
 	PG_TRY();
 	{
-		completion = task->arguments->endpoint->completion;
-		task->question = completion != NULL ? completion->ask(task->arguments) : NULL;
+		task->question = sl_complete_ask(task->connection, task->arguments);
 		task->is_completing = task->question != NULL;
 		build_request(task);
 	}
@@ -382,7 +381,10 @@ judge(SlTask *task, const SlResponse *response)
 			 sl_answer_refuses_name(answer, task->arguments))
 		task->alternative = true;
 	else
+	{
+		sl_complete_forget(task->connection, task->arguments);
 		judge_problem(task, answer, response);
+	}
 }
 
 void

@@ -94,6 +94,7 @@ for (
 	[ 'not repeatable',     "costs money\n\trepeatable",  9,  qr/costs something, and is repeatable/ ],
 	[ 'not repeatable',     "not repeatable\n\tat home", 16, qr/"at home" is neither/ ],
 	[ 'action make_thing',  'action make_thing return bigint', 9, qr/"return" after the name/ ],
+	[ 'action make_thing',  "listing make_thing returns thing\n\tpages of 9, rows told apart by id", 9, qr/pages are asked for in the query of a GET/ ],
 	[ 'action make_thing',  'deed make_thing',             9,  qr/no declaration begins with "deed make_thing"/ ],
 	[ 'subject Things\n',   '',                            2,  qr/a file begins with its subject/ ],
 	[ 'type thing',         "type thing\n\t-- a thing\n\tid bigint\n\ntype thing", 7, qr/type thing is declared twice/ ],
