@@ -160,6 +160,13 @@ set_campaign_status(Call *call)
 }
 
 void
+set_campaign_team_member(Call *call)
+{
+	if (campaign_or_404(call, call->id[0]) != NULL && check_body(call, "teamMemberId:i*"))
+		reply_ok(call, NULL);
+}
+
+void
 set_campaign_schedule(Call *call)
 {
 	cJSON *campaign = campaign_or_404(call, call->id[0]);

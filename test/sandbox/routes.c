@@ -23,6 +23,7 @@ static const struct
 	{"GET", "/campaigns/#", get_campaign, "include_tags:b"},
 	{"DELETE", "/campaigns/#", delete_campaign, ""},
 	{"POST", "/campaigns/#/status", set_campaign_status, ""},
+	{"POST", "/campaigns/#/team-member", set_campaign_team_member, ""},
 	{"POST", "/campaigns/#/schedule", set_campaign_schedule, ""},
 	{"POST", "/campaigns/#/settings", update_campaign_settings, ""},
 	{"POST", "/campaigns/#/sequences", save_campaign_sequences, ""},

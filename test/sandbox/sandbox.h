@@ -112,6 +112,7 @@ extern void	  create_campaign(Call *call);
 extern void	  get_campaign(Call *call);
 extern void	  delete_campaign(Call *call);
 extern void	  set_campaign_status(Call *call);
+extern void	  set_campaign_team_member(Call *call);
 extern void	  set_campaign_schedule(Call *call);
 extern void	  update_campaign_settings(Call *call);
 extern void	  save_campaign_sequences(Call *call);

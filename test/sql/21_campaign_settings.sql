@@ -14,6 +14,11 @@ SELECT status FROM smartlead_get_campaign(551900);
 SELECT smartlead_set_campaign_status(551900, 'GO');
 SELECT smartlead_set_campaign_status(551900, NULL);
 
+SELECT smartlead_set_campaign_team_member(551900, 12);
+SELECT * FROM sent();
+SELECT smartlead_set_campaign_team_member(551900, NULL);
+SELECT smartlead_set_campaign_team_member(1, 12);
+
 -- Numbers in lists, words of Smartlead's own, times.
 SELECT smartlead_set_campaign_schedule(551900, 'Europe/Berlin', '{1,2,5}', '09:00', '17:30', 7, 50, '2026-12-01 08:00+00');
 SELECT * FROM sent();
