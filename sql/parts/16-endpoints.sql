@@ -22,7 +22,7 @@ AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE ROWS 50;
 COMMENT ON FUNCTION @extschema@.smartlead_endpoints() IS
 'the endpoint table, as the view smartlead_endpoints shows it';
 
-CREATE VIEW @extschema@.smartlead_endpoints AS
+CREATE VIEW @extschema@.smartlead_endpoints WITH (security_barrier = true) AS
 SELECT e.name, e.kind, e.host, e.method, e.path, e.arguments, e.types, e.required, e.repeatable, e.administrators, e.costs,
        pg_catalog.string_to_array(e.known_from, ', ') AS known_from, e.doubt, e.internal
   FROM @extschema@.smartlead_endpoints() e;

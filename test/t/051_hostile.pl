@@ -270,11 +270,13 @@ for my $relation (@relations)
 {
 	my ($name, $relkind, $columns) = @$relation;
 	my @columns = map { [ split /:/ ] } split /,/, $columns;
+	# What can be asked of Smartlead is no secret, and has the names that must not be seen of jobs.
+	my @searched = $name eq 'smartlead_endpoints' ? grep { $_->[0] eq 'method' } @columns : @columns;
 	for my $role (@hostile)
 	{
 		attack_everywhere($role, "SELECT * FROM public.$name");
-		attack($role, "SELECT * FROM public.$name WHERE " . join ' AND ', map { "${role}_own.peep($_->[0]::pg_catalog.text)" } @columns);
-		attack($role, "SELECT $_->[0] FROM public.$name WHERE ${role}_own.peep($_->[0]::pg_catalog.text) AND $_->[0] = $_->[0]") for @columns;
+		attack($role, "SELECT * FROM public.$name WHERE " . join ' AND ', map { "${role}_own.peep($_->[0]::pg_catalog.text)" } @searched);
+		attack($role, "SELECT $_->[0] FROM public.$name WHERE ${role}_own.peep($_->[0]::pg_catalog.text) AND $_->[0] = $_->[0]") for @searched;
 		attack($role, "SELECT pg_catalog.setval('public.$name', 5); SELECT pg_catalog.nextval('public.$name')") if $relkind eq 'S';
 		next if $relkind eq 'S' || ($name eq 'smartlead_events' && $role eq 'chief'); # who owns it
 		my @given = grep { $_->[0] ne 'id' || $name =~ /queue/ } @columns;
