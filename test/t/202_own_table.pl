@@ -173,5 +173,12 @@ is_deeply(stored(), ids(@sent), 'is stored beside them');
 cmp_ok(sql('SELECT max(id) FROM smartlead_events'), '>', $highest, 'above them');
 is(sql('SELECT count(*) FROM seen'), 3, 'and the trigger is as it was');
 
+# ---- who may index it ----
+
+sql('GRANT CREATE ON SCHEMA public TO smartlead_admin');
+my $app = SmartleadSession->new($node, user => 'app');
+is(($app->query('CREATE INDEX by_address ON public.smartlead_events (lead_email)'))[1], '',
+	'a member of smartlead_admin makes an index, where that role may create in the schema');
+
 $node->stop;
 done_testing();
