@@ -7,6 +7,7 @@
 use strict;
 use warnings;
 
+use File::Basename qw(dirname);
 use File::Path qw(make_path);
 use JSON::PP;
 use POSIX ();
@@ -24,11 +25,14 @@ use WebhookTest;
 sub copy_installation
 {
 	my %from = map { chomp(my $dir = `pg_config --$_`); $_ => $dir } qw(bindir sharedir pkglibdir);
+	# That of PostgreSQL 13 tells where it was installed at first, not where it is.
+	chomp(my $program = `sh -c "command -v pg_config"`);
+	my $moved_to = dirname($program) =~ s/\Q$from{bindir}\E$//r;
 	my $copy = PostgreSQL::Test::Utils::tempdir();
 	for my $dir (values %from)
 	{
 		make_path("$copy$dir");
-		system_or_bail('sh', '-c', "tar -C '$dir' --exclude=./bitcode -chf - . | tar -C '$copy$dir' -xf -");
+		system_or_bail('sh', '-c', "tar -C '$moved_to$dir' --exclude=./bitcode -chf - . | tar -C '$copy$dir' -xf -");
 	}
 	$ENV{PATH} = "$copy$from{bindir}:$ENV{PATH}";
 	return "$copy$from{sharedir}/extension";
@@ -281,7 +285,7 @@ my @changes = (
 	[ q{UPDATE pg_cast SET castcontext = 'e' WHERE castsource = 'smartlead_role'::regtype AND casttarget = 'oid'::regtype}, qr/AS pg_catalog.oid\): cast: e b/ ],
 	[ q{ALTER FOREIGN DATA WRAPPER smartlead NO VALIDATOR}, qr/- foreign-data wrapper smartlead: wrapper: public.smartlead_fdw_validator/ ],
 	[ q{ALTER EVENT TRIGGER smartlead_server_renamed DISABLE}, qr/smartlead_server_renamed: event trigger: ddl_command_end D/ ],
-	[ q{UPDATE pg_extension SET extcondition[array_position(extconfig, 'smartlead_webhooks'::regclass)] = 'WHERE id > 1' WHERE extname = 'smartlead'},
+	[ q{UPDATE pg_extension SET extcondition[array_position(extconfig, 'smartlead_webhooks'::regclass::oid)] = 'WHERE id > 1' WHERE extname = 'smartlead'},
 		qr/rows are dumped of public.smartlead_webhooks: WHERE id > 1/ ],
 	[ q{UPDATE pg_extension SET extconfig = extconfig[2:], extcondition = extcondition[2:] WHERE extname = 'smartlead'}, qr/- extension: rows are dumped of/ ],
 );
