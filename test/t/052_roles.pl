@@ -18,6 +18,12 @@ sub as
 	return scalar $node->safe_psql('postgres', "SET ROLE $role; $sql");
 }
 
+sub sql_of
+{
+	my ($database, $sql) = @_;
+	return scalar $node->safe_psql($database, $sql);
+}
+
 sub sqlstate_as
 {
 	my ($role, $sql) = @_;
@@ -171,5 +177,17 @@ $node->safe_psql('postgres', 'CREATE DATABASE second; GRANT smartlead_user TO ev
 my (undef, undef, $second) = $node->psql('second', 'CREATE EXTENSION smartlead');
 unlike($second, qr/role "smartlead_admin"/, 'S8: in a second database, our own roles without members are no cause for a warning');
 like($second, qr/WARNING:  role "smartlead_user" exists already.*DETAIL:  Its members: eve\..*HINT:  It was made by this extension/s, 'S8: but it is told who gets the use of it');
+
+# ---- roles in a binary copy, and where a queue is at home ----
+
+# By smartlead_role_send() and smartlead_role_recv(): by name, as in a dump.
+my $file = PostgreSQL::Test::Utils::tempdir() . '/roles';
+$node->safe_psql('postgres', qq{CREATE TABLE sent (who smartlead_role); INSERT INTO sent VALUES ('eve'), ('smartlead_admin');
+	COPY sent TO '$file' (FORMAT binary)});
+like(slurp_file($file), qr/eve.*smartlead_admin/s, 'a binary copy holds the names of roles');
+is($node->safe_psql('postgres', qq{CREATE TABLE got (LIKE sent); COPY got FROM '$file' (FORMAT binary); SELECT string_agg(who::text, ' ') FROM got}),
+	'eve smartlead_admin', 'by which they are found');
+is(sql_of('postgres', 'SELECT count(*) FROM smartlead_queue_home WHERE home = smartlead_home()'), 1, 'a queue is at home where it was made');
+isnt(sql_of('postgres', 'SELECT smartlead_home()'), sql_of('second', 'SELECT smartlead_home()'), "and another database's is at home elsewhere");
 
 done_testing();
